@@ -1,0 +1,1 @@
+"""nucbook: label-efficient segmentation of nuclei."""

@@ -1,0 +1,234 @@
+"""Instances as columns: one row a nucleus, overlaps allowed.
+
+A label map gives each pixel to one nucleus. `Nuclei` does not: chromosomes cross, detectors
+predict overlapping masks, so each instance keeps its own crop of a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+
+class InvalidNuclei(ValueError):
+    """Columns that do not fit together; the message names the row and the reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nuclei:
+    """N instances in an image of `shape` pixels.
+
+    shape   : (H, W) of the image, pixels.
+    boxes   : int32 (N, 4), first row, first column, last row + 1, last column + 1.
+    masks   : N bool arrays; mask i has the size of box i and may overlap others.
+    scores  : float32 (N,), confidence in [0, 1]; ones by default.
+    classes : int32 (N,), class id, 0 = unknown; zeros by default.
+    rotated : float32 (N, 5) or None, a detector's rotated boxes: centre row, centre column,
+              long side, short side (pixels), angle of the long side in [0, π), radians
+              from the column axis towards the row axis. `rotated_boxes()` fits them to masks.
+
+    Raises InvalidNuclei where a column has another length, a mask another size than its box,
+    or a box leaves the image.
+    """
+
+    shape: tuple[int, int]
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int32))
+    masks: Sequence[np.ndarray] = ()
+    scores: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    rotated: np.ndarray | None = None
+
+    def __post_init__(self):
+        boxes = np.asarray(self.boxes, dtype=np.int32).reshape(-1, 4)
+        count = len(boxes)
+        columns = {
+            "shape": (int(self.shape[0]), int(self.shape[1])),
+            "boxes": boxes,
+            "masks": tuple(np.asarray(mask, dtype=bool) for mask in self.masks),
+            "scores": _column(self.scores, count, 1.0, np.float32, "scores"),
+            "classes": _column(self.classes, count, 0, np.int32, "classes"),
+        }
+        if self.rotated is not None:
+            columns["rotated"] = np.asarray(self.rotated, dtype=np.float32).reshape(-1, 5)
+            if len(columns["rotated"]) != count:
+                raise InvalidNuclei(f"rotated: {len(columns['rotated'])} rows for {count} boxes.")
+        for name, value in columns.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self):
+        if len(self.masks) != len(self.boxes):
+            raise InvalidNuclei(f"{len(self.masks)} masks for {len(self.boxes)} boxes; give one mask a box.")
+        height, width = self.shape
+        for i, ((r0, c0, r1, c1), mask) in enumerate(zip(self.boxes.tolist(), self.masks)):
+            if not (0 <= r0 < r1 <= height and 0 <= c0 < c1 <= width):
+                raise InvalidNuclei(
+                    f"box {i} = {(r0, c0, r1, c1)} is empty or leaves the {height}×{width} image; clip it first."
+                )
+            if mask.shape != (r1 - r0, c1 - c0):
+                raise InvalidNuclei(
+                    f"mask {i} is {mask.shape}, its box {(r1 - r0, c1 - c0)}; crop the mask to the box."
+                )
+
+    # -- made from --------------------------------------------------------------------------
+
+    @classmethod
+    def from_labels(cls, labels: np.ndarray, scores=None, class_of: dict[int, int] | None = None) -> Nuclei:
+        """Instances of a label map (H, W), ordered by id; ids need not be contiguous.
+
+        scores   : one value an instance, in the order of the ids, or None.
+        class_of : {id: class id}; ids that are not in it get class 0.
+        """
+        labels = np.asarray(labels)
+        ids = np.unique(labels)
+        ids = ids[ids != 0]
+        if len(ids) and len(ids) == ids[-1]:
+            ranks = labels
+        else:                                               # find_objects wants 1..N
+            ranks = (np.searchsorted(ids, labels) + 1) * (labels != 0)
+        slices = ndimage.find_objects(ranks.astype(np.int32, copy=False), max_label=len(ids))
+        boxes = [(r.start, c.start, r.stop, c.stop) for r, c in slices]
+        masks = [ranks[window] == i for i, window in enumerate(slices, start=1)]
+        classes = [class_of.get(int(i), 0) for i in ids] if class_of else None
+        return cls(labels.shape, np.array(boxes, np.int32), masks, scores, classes)
+
+    @classmethod
+    def from_polygons(cls, polygons: Iterable[np.ndarray], shape: tuple[int, int], scores=None, classes=None) -> Nuclei:
+        """Filled outlines, each (V, 2) as (row, column) pixel centres, clipped to the image.
+
+        A pixel on the outline belongs to the nucleus. An outline without any pixel inside the
+        image is dropped with its score and class.
+        """
+        boxes, masks, kept = [], [], []
+        height, width = shape
+        for i, polygon in enumerate(polygons):
+            points = np.round(np.asarray(polygon, dtype=float)).astype(np.int32)
+            r0, c0 = points.min(0)
+            r1, c1 = points.max(0) + 1
+            canvas = np.zeros((r1 - r0, c1 - c0), np.uint8)
+            cv2.fillPoly(canvas, [(points - (r0, c0))[:, ::-1].copy()], 1)
+            t, l, b, r = max(r0, 0), max(c0, 0), min(r1, height), min(c1, width)
+            mask = canvas[t - r0 : max(b - r0, 0), l - c0 : max(r - c0, 0)].astype(bool)
+            if mask.size and mask.any():
+                boxes.append((t, l, b, r))
+                masks.append(mask)
+                kept.append(i)
+        pick = lambda column: None if column is None else np.asarray(column)[kept]
+        return cls(shape, np.array(boxes, np.int32), masks, pick(scores), pick(classes)).tight()
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Nuclei], shape: tuple[int, int] | None = None) -> Nuclei:
+        """All rows of `parts`, which share one image; `shape` is needed when there are none."""
+        parts = list(parts)
+        if not parts:
+            if shape is None:
+                raise InvalidNuclei("nothing to concatenate and no shape given.")
+            return cls(shape)
+        rotated = None
+        if all(part.rotated is not None for part in parts):
+            rotated = np.concatenate([part.rotated for part in parts])
+        return cls(
+            shape or parts[0].shape,
+            np.concatenate([part.boxes for part in parts]),
+            sum((part.masks for part in parts), ()),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.classes for part in parts]),
+            rotated,
+        )
+
+    # -- read as columns --------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, rows) -> Nuclei:
+        """Some rows: a slice, indices, or a bool per row."""
+        rows = np.arange(len(self))[rows].reshape(-1)
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            masks=[self.masks[i] for i in rows],
+            scores=self.scores[rows],
+            classes=self.classes[rows],
+            rotated=None if self.rotated is None else self.rotated[rows],
+        )
+
+    @property
+    def areas(self) -> np.ndarray:
+        """int64 (N,), pixels."""
+        return np.array([np.count_nonzero(mask) for mask in self.masks], np.int64)
+
+    @property
+    def centroids(self) -> np.ndarray:
+        """float64 (N, 2), mean row and column of each mask; the box centre of an empty mask."""
+        centres = (self.boxes[:, :2] + self.boxes[:, 2:] - 1) / 2
+        for i, mask in enumerate(self.masks):
+            rows, columns = np.nonzero(mask)
+            if len(rows):
+                centres[i] = self.boxes[i, 0] + rows.mean(), self.boxes[i, 1] + columns.mean()
+        return centres
+
+    def rotated_boxes(self) -> np.ndarray:
+        """float32 (N, 5): the smallest rotated box round each mask, in the convention of `rotated`."""
+        return np.array([_rotated_box(b, m) for b, m in zip(self.boxes, self.masks)], np.float32).reshape(-1, 5)
+
+    # -- turned into ------------------------------------------------------------------------
+
+    def to_labels(self) -> np.ndarray:
+        """int32 (H, W), row i painted with id i + 1.
+
+        A contested pixel goes to the higher score; at equal scores to the earlier row.
+        """
+        labels = np.zeros(self.shape, np.int32)
+        for i in np.argsort(-self.scores, kind="stable")[::-1]:     # the winner paints last
+            r0, c0, r1, c1 = self.boxes[i]
+            labels[r0:r1, c0:c1][self.masks[i]] = i + 1
+        return labels
+
+    def to_polygons(self) -> list[np.ndarray]:
+        """Outline of the largest piece of each mask, float64 (V, 2) as (row, column) pixel centres."""
+        polygons = []
+        for (r0, c0, _, _), mask in zip(self.boxes, self.masks):
+            pieces, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            largest = max(pieces, key=cv2.contourArea) if pieces else np.zeros((0, 1, 2))
+            polygons.append(largest[:, 0, ::-1].astype(float) + (r0, c0))
+        return polygons
+
+    def shifted(self, rows: int, columns: int, shape: tuple[int, int]) -> Nuclei:
+        """The same instances moved into an image of another shape (a block into its slide)."""
+        boxes = self.boxes + np.array([rows, columns, rows, columns], np.int32)
+        rotated = self.rotated
+        if rotated is not None:
+            rotated = rotated + np.array([rows, columns, 0, 0, 0], np.float32)
+        return replace(self, shape=shape, boxes=boxes, rotated=rotated)
+
+    def tight(self) -> Nuclei:
+        """Boxes shrunk to their masks; rows with an empty mask are dropped."""
+        full = self[[i for i, mask in enumerate(self.masks) if mask.any()]]
+        boxes, masks = [], []
+        for (r0, c0, _, _), mask in zip(full.boxes, full.masks):
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            t, b, l, r = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+            boxes.append((r0 + t, c0 + l, r0 + b, c0 + r))
+            masks.append(mask[t:b, l:r])
+        return replace(full, boxes=np.array(boxes, np.int32), masks=masks)
+
+
+def _column(values, count: int, default, dtype, name: str) -> np.ndarray:
+    column = np.full(count, default, dtype) if values is None else np.asarray(values, dtype=dtype).reshape(-1)
+    if len(column) != count:
+        raise InvalidNuclei(f"{name}: {len(column)} values for {count} boxes.")
+    return column
+
+
+def _rotated_box(box: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
+    points = np.argwhere(mask)[:, ::-1].astype(np.float32)                  # (x, y)
+    (x, y), (width, height), degrees = cv2.minAreaRect(points)
+    if height > width:
+        width, height, degrees = height, width, degrees + 90
+    # minAreaRect measures between pixel centres; a row of 3 pixels is 3 long, not 2.
+    return (box[0] + y, box[1] + x, width + 1, height + 1, np.deg2rad(degrees) % np.pi)

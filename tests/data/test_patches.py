@@ -1,0 +1,85 @@
+"""Crops on the device, and the grid that covers an image."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nucbook.data.patches import PatchBank, grid, patches
+from nucbook.sample import InvalidSample, Sample
+
+
+def coordinates(height, width, **more):
+    """A sample whose pixels tell where they are."""
+    rows, columns = np.mgrid[:height, :width]
+    image = np.stack([rows, columns, rows * 0], -1).astype(np.uint8)
+    return Sample(image, instances=rows * width + columns, **more)
+
+
+def test_image_and_maps_are_cut_at_the_same_place():
+    samples = [coordinates(40, 60), coordinates(50, 30)]
+    row_map = [np.mgrid[:40, :60][0], np.mgrid[:50, :30][0]]
+    bank = PatchBank(samples, 16, maps={"row": row_map})
+    batch = bank.draw(20, torch.Generator().manual_seed(0))
+    assert batch.image.shape == (20, 3, 16, 16)
+    assert batch.image.dtype == torch.uint8
+    assert (batch.row == batch.image[:, 0]).all()
+    for rows, columns, ids in zip(batch.image[:, 0].int(), batch.image[:, 1].int(), batch.instances):
+        assert any((ids == rows * width + columns).all() for width in (60, 30))
+    assert batch.valid.all()
+
+
+def test_the_same_generator_draws_the_same_crops():
+    bank = PatchBank([coordinates(40, 60)], 16)
+    draws = [bank.draw(4, torch.Generator().manual_seed(seed)).image for seed in (3, 3, 4)]
+    assert (draws[0] == draws[1]).all()
+    assert (draws[0] != draws[2]).any()
+
+
+def test_small_images_are_padded_and_marked_invalid():
+    with pytest.warns(UserWarning, match="smaller than the 16 px crop and padded"):
+        bank = PatchBank([coordinates(10, 20)], 16)
+    batch = bank.draw(3, torch.Generator().manual_seed(0))
+    assert (batch.valid.sum((1, 2)) == 160).all()
+    assert (batch.image[:, :, :3] == 255).all()
+    assert (batch.instances[~batch.valid] == 0).all()
+
+
+def test_banks_refuse_what_does_not_fit():
+    labelled = coordinates(20, 20)
+    with pytest.raises(ValueError, match="no samples"):
+        PatchBank([], 8)
+    with pytest.raises(ValueError, match="two banks"):
+        PatchBank([labelled, labelled.weaken("nothing")], 8)
+    with pytest.raises(ValueError, match="map 'voronoi'"):
+        PatchBank([labelled], 8, maps={"voronoi": [np.zeros((20, 19))]})
+    batch = PatchBank([labelled], 8).draw(1, torch.Generator())
+    with pytest.raises(AttributeError, match="no map 'voronoi'"):
+        _ = batch.voronoi
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.data())
+def test_a_grid_covers_every_pixel_and_stays_inside(height, width, size, data):
+    overlap = data.draw(st.integers(0, size - 1))
+    covered = np.zeros((max(height, size), max(width, size)), bool)
+    for row, column in grid((height, width), size, overlap):
+        assert row + size <= covered.shape[0]
+        assert column + size <= covered.shape[1]
+        covered[row : row + size, column : column + size] = True
+    assert covered.all()
+
+
+def test_a_grid_keeps_its_overlap():
+    rows = sorted({row for row, _ in grid((1000, 1000), 256, 64)})
+    assert max(np.diff(rows)) <= 256 - 64
+    with pytest.raises(ValueError, match="must be smaller"):
+        grid((10, 10), 4, 4)
+
+
+def test_patches_know_their_image():
+    cut = patches(coordinates(20, 30, name="a", meta={"patient": "p"}), 10)
+    assert len(cut) == 6
+    assert {(p.meta["image"], p.meta["patient"]) for p in cut} == {("a", "p")}
+    with pytest.raises(InvalidSample, match="leaves the 20×30 image"):
+        patches(coordinates(20, 30), 25)

@@ -1,0 +1,1 @@
+"""One reader per file format: from files of one image to one `Sample`."""

@@ -1,0 +1,94 @@
+"""Any picture or label map, read whole or refused with the file's name."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from nucbook.data.item import UnreadableFile
+from nucbook.sample import InvalidSample, to_instances, to_rgb
+
+PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp")
+
+# What Pillow, tifffile and numpy raise on files that are cut short or are something else.
+BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, struct.error, TypeError)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The pixels of a PNG, TIFF, JPEG, BMP, WebP or .npy file, as stored: (H, W) or (H, W, C).
+
+    Palettes are resolved to RGB. The format is told by the content, so a JPEG named .png is read.
+    Raises UnreadableFile for anything truncated, of another format, or with pickled content.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        return read_npy(path)
+    try:
+        with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise UnreadableFile(path, f"it holds {image.n_frames} pictures", "save one picture per file")
+            if image.mode in ("P", "PA", "LA", "CMYK", "YCbCr", "LAB", "HSV"):
+                image = image.convert("RGBA" if image.mode in ("PA", "LA") or "transparency" in image.info else "RGB")
+            return np.asarray(image)
+    except UnreadableFile:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnreadableFile(path, str(error), "read slides of this size block by block") from error
+    except BROKEN as error:
+        # Pillow does not know every TIFF (float RGB, 16-bit RGB): tifffile does.
+        if path.suffix.lower() in (".tif", ".tiff"):
+            return _read_tiff(path)
+        raise UnreadableFile(path, f"no intact picture ({error})") from error
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """uint8 (H, W, 3); conversions are those of `to_rgb`, with its warnings.
+
+    Raises UnreadableFile for a broken file, or a picture that `to_rgb` refuses.
+    """
+    try:
+        return to_rgb(read_array(path), name=str(path))
+    except InvalidSample as error:
+        raise _renamed(path, error) from error
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """int32 (H, W), one id a nucleus, from PNG, TIFF or .npy; conversions are those of `to_instances`.
+
+    Raises UnreadableFile for a broken file, or an array that is no label map.
+    """
+    try:
+        return to_instances(read_array(path), name=str(path))
+    except InvalidSample as error:
+        raise _renamed(path, error) from error
+
+
+def read_npy(path: Path, mmap_mode: str | None = None) -> np.ndarray:
+    """A .npy array without pickled objects; raises UnreadableFile."""
+    try:
+        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except BROKEN as error:
+        raise UnreadableFile(path, f"no intact .npy array ({error})") from error
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Pictures of a folder by name; hidden files (macOS leaves `._…` beside each) are left out."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))
+
+
+def _read_tiff(path: Path) -> np.ndarray:
+    try:
+        return tifffile.imread(path)
+    except BROKEN as error:
+        raise UnreadableFile(path, f"no intact TIFF ({error})") from error
+
+
+def _renamed(path: Path, error: InvalidSample) -> UnreadableFile:
+    reason, _, way_out = str(error).removeprefix(f"{path}: ").rstrip(".").partition("; ")
+    return UnreadableFile(path, reason, way_out or "replace it")

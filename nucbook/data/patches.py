@@ -32,7 +32,13 @@ class Batch:
         try:
             return self.__dict__["maps"][name]
         except KeyError:
-            raise AttributeError(f"this batch has no map {name!r}; it has {sorted(self.__dict__['maps'])}.") from None
+            names = ", ".join(self.__dict__.get("maps", {})) or "none"
+            raise AttributeError(f"this batch has no map {name!r}; its maps are {names}.") from None
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch on another device."""
+        move = lambda tensor: tensor.to(device, non_blocking=non_blocking)
+        return Batch(move(self.image), move(self.valid), **{name: move(m) for name, m in self.maps.items()})
 
     def __len__(self) -> int:
         return len(self.image)

@@ -1,0 +1,44 @@
+"""How far a network looks: which input pixels change one output pixel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def reach(network: nn.Module, size: int, images: int = 8, seed: int = 0) -> Tensor:
+    """The effective receptive field of the central output pixel (Luo et al. 2016).
+
+    size   : side of the random input, pixels; a multiple of the network's stride.
+    images : how many random inputs the magnitude is averaged over.
+
+    Returns float (size, size): mean |gradient| of the central output pixel, all its channels, with
+    respect to each input pixel; 0 = cannot be seen. The largest is 1. The network is left as it was.
+    """
+    was_training = network.training
+    network.eval()
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(images, 3, size, size, generator=generator).requires_grad_()
+    output = network(image)
+    centre = output[..., output.shape[-2] // 2, output.shape[-1] // 2]
+    (gradient,) = torch.autograd.grad(centre.sum(), image)
+    network.train(was_training)
+    influence = gradient.abs().mean((0, 1))
+    return influence / influence.max().clamp(min=torch.finfo(influence.dtype).tiny)
+
+
+def width_of(influence: Tensor, share: float = 0.95) -> int:
+    """Side, in pixels, of the smallest centred square that holds `share` of the influence.
+
+    influence : float (S, S) from `reach`.
+    Raises ValueError for a share outside (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share {share} of the influence; give one in (0, 1].")
+    size = influence.shape[-1]
+    middle, total = size // 2, influence.sum()
+    for half in range(size // 2 + 1):
+        window = influence[max(middle - half, 0) : middle + half + 1, max(middle - half, 0) : middle + half + 1]
+        if window.sum() >= share * total:
+            return min(2 * half + 1, size)
+    return size

@@ -26,7 +26,11 @@ class BadCheckpoint(ValueError):
     """A checkpoint that cannot be used; the message names the file, the reason, the way out."""
 
 
-def save(folder: str | Path, tensors: Mapping[str, Tensor], rest: Mapping[str, Any], identity: Mapping[str, str]):
+Tensors = dict[str, Tensor]
+Rest = dict[str, Any]
+
+
+def save(folder: str | Path, tensors: Mapping[str, Tensor], rest: Rest, identity: Mapping[str, str]):
     """Write a checkpoint into `folder`; the one before it stays as `previous.safetensors`.
 
     rest     : anything JSON can hold.
@@ -37,7 +41,11 @@ def save(folder: str | Path, tensors: Mapping[str, Tensor], rest: Mapping[str, A
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"identity": json.dumps(dict(identity)), "rest": json.dumps(rest), "checksum": _checksum(tensors)}
+    header = {
+        "identity": json.dumps(dict(identity)),
+        "rest": json.dumps(rest),
+        "checksum": _checksum(tensors),
+    }
     aside = folder / "writing.safetensors"
     try:
         write_synced(aside, to_bytes(tensors, metadata=header))
@@ -48,12 +56,14 @@ def save(folder: str | Path, tensors: Mapping[str, Tensor], rest: Mapping[str, A
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise OSError(
-            error.errno, f"checkpoint not written ({error.strerror}); the earlier ones are intact; free some space "
-            "and start again, it resumes there", str(folder / LATEST),
+            error.errno,
+            f"checkpoint not written ({error.strerror}); the earlier ones are intact: "
+            "free some space and start again, it resumes there",
+            str(folder / LATEST),
         ) from error
 
 
-def load(folder: str | Path, identity: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def load(folder: str | Path, identity: Mapping[str, str]) -> tuple[Tensors, Rest] | None:
     """The newest usable checkpoint of this run as (tensors, rest), or None where there is none yet.
 
     Where the latest is damaged it warns and takes the previous one; raises BadCheckpoint
@@ -77,7 +87,7 @@ def load(folder: str | Path, identity: Mapping[str, str]) -> tuple[dict[str, Ten
     return None
 
 
-def _read(path: Path, identity: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path, identity: Mapping[str, str]) -> tuple[Tensors, Rest]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -90,7 +100,8 @@ def _read(path: Path, identity: Mapping[str, str]) -> tuple[dict[str, Tensor], d
     other = sorted(key for key in {*made_by, *identity} if made_by.get(key) != identity.get(key))
     if other:
         raise BadCheckpoint(
-            f"{path}: it belongs to another run (other {', '.join(other)}); give this run its own folder, or delete it."
+            f"{path}: it belongs to another run (other {', '.join(other)}); "
+            "give this run a folder of its own, or delete that one."
         )
     return tensors, rest
 
@@ -100,7 +111,8 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         value = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), value)
-        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), value)
+        if tensor.numel():
+            value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), value)
     return f"{value:08x}"
 
 
@@ -127,9 +139,11 @@ def sync_folder(folder: Path):
 # -- networks and optimiser as flat tensors -------------------------------------------------
 
 
-def pack(models: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def pack(models: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> tuple[Tensors, Rest]:
     """All weights, buffers and optimiser state, as (tensors, JSON-able rest)."""
-    tensors = {f"models/{name}/{key}": value for name, net in models.items() for key, value in net.state_dict().items()}
+    tensors: Tensors = {}
+    for name, network in models.items():
+        tensors |= {f"models/{name}/{key}": value for key, value in network.state_dict().items()}
     scalars: dict[str, dict[str, Any]] = {}
     for index, state in optimiser.state_dict()["state"].items():
         for key, value in state.items():
@@ -141,14 +155,14 @@ def pack(models: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> t
 
 
 def unpack(
-    tensors: Mapping[str, Tensor], rest: Mapping[str, Any], models: Mapping[str, nn.Module],
-    optimiser: torch.optim.Optimizer,
+    tensors: Tensors, rest: Rest, models: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer
 ):
     """Put what `pack` took back in place; memory layouts as well, since sums depend on their order."""
     for name, network in models.items():
-        prefix = f"models/{name}/"
-        network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in rest["optimiser"].items()}
+        start = f"models/{name}/"
+        own = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+        network.load_state_dict(own)
+    state = {int(index): dict(values) for index, values in rest["optimiser"].items()}
     for key, value in tensors.items():
         if key.startswith("optimiser/"):
             _, index, entry = key.split("/", 2)

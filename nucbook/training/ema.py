@@ -32,7 +32,8 @@ class Average:
         """Move the teacher's parameters and float buffers; whole-number buffers are copied."""
         pairs = list(zip(_tensors(teacher), _tensors(student), strict=True))
         floats = [(t, s) for t, s in pairs if t.is_floating_point()]
-        get_ema_multi_avg_fn(self.decay_at(step))([t for t, _ in floats], [s.detach() for _, s in floats], None)
+        move = get_ema_multi_avg_fn(self.decay_at(step))
+        move([t for t, _ in floats], [s for _, s in floats], None)
         for t, s in pairs:
             if not t.is_floating_point():
                 t.copy_(s)

@@ -67,7 +67,7 @@ def fit(
     steps: int,
     learning_rate: float | Mapping[str, float] = 1e-3,
     optimiser: Callable[[list[dict[str, Any]]], torch.optim.Optimizer] = torch.optim.AdamW,
-    schedule: Callable[[int, int], float] = Constant(),
+    schedule: Callable[[int, int], float] = Constant(),       # noqa: B008 (it is frozen)
     clip: float | None = None,
     frozen: Sequence[str] = (),
     averages: Mapping[str, Average] | None = None,
@@ -85,7 +85,7 @@ def fit(
 
     step             : `step(models, batch) -> {name: weighted loss}`, scalars. Use the `models` it is
                        handed, which are prepared for device and precision; `models.step` counts from 0.
-    models           : {name: network}; everything with `requires_grad` learns but for `frozen` and `averages`.
+    models           : {name: network}; all weights learn but for `frozen` and `averages`.
     batches          : `batches(generator) -> batch`, called once a step with a fresh CPU generator. Its
                        numbers, and torch's global ones, follow from (seed, stage, step, process) alone.
     learning_rate    : one, or {dotted prefix of parameter names: rate}, "" for the rest.
@@ -111,25 +111,26 @@ def fit(
         groups = parameter_groups(models, learning_rate)
         parameters = [p for group in groups for p in group["params"]]
         base_rates = [group["lr"] for group in groups]
-        optimiser_made = optimiser(groups)
-        optimiser = accelerator.prepare_optimizer(optimiser_made)
-        keeper = Keeper(checkpoint, models, optimiser_made, accelerator, identity={
-            "networks": fingerprint({k: [(n, list(v.shape)) for n, v in m.state_dict().items()] for k, m in models.items()}),
-            "learning rate": fingerprint(learning_rate), "optimiser": fingerprint(type(optimiser_made), optimiser_made.defaults),
-            "schedule": fingerprint(schedule), "clip": fingerprint(clip), "frozen": fingerprint(list(frozen)),
-            "averages": fingerprint(averages), "steps": str(steps), "seed": str(seed), "stage": stage,
-            "precision": accelerator.mixed_precision, "config": fingerprint(config),
+        optimiser = accelerator.prepare_optimizer(optimiser(groups))
+        keeper = Keeper(checkpoint, models, optimiser, accelerator, identity={
+            "steps": str(steps), "seed": str(seed), "stage": stage, "precision": accelerator.mixed_precision,
+            "networks": fingerprint({name: _shapes(net) for name, net in models.items()}),
+            "optimiser": fingerprint(type(optimiser.optimizer), optimiser.defaults),
+            "learning rate": fingerprint(learning_rate), "schedule": fingerprint(schedule),
+            "clip": fingerprint(clip), "still parts": fingerprint(still), "averages": fingerprint(averages),
+            "config": fingerprint(config),
         })
         history, pending = keeper.resume()
         first, before, models.steps = history.step, history.seconds, steps
-        bar = tqdm(total=steps, initial=history.step, desc=stage, disable=not (progress and accelerator.is_main_process))
+        quiet = not progress or not accelerator.is_main_process
+        bar = tqdm(total=steps, initial=first, desc=stage, disable=quiet)
 
-        for i in range(history.step, steps):
+        for i in range(first, steps):
             if _out_of_time(started, minutes, accelerator):
                 break
             models.step = i
             set_modes(models, still)
-            for group, rate in zip(optimiser_made.param_groups, base_rates):
+            for group, rate in zip(optimiser.param_groups, base_rates):
                 group["lr"] = rate * schedule(i, steps)
 
             generator = randomness(seed, stage, i, accelerator.process_index)
@@ -148,7 +149,7 @@ def fit(
             bar.update()
             if history.step % log_every == 0 or history.step == steps:
                 row = {"step": history.step, **mean_losses(pending, history.step, stage)}
-                history.rows.append({**row, "learning_rate": optimiser_made.param_groups[0]["lr"]})
+                history.rows.append({**row, "learning_rate": optimiser.param_groups[0]["lr"]})
                 bar.set_postfix(loss=f"{row['loss']:.4g}")
                 pending = []
             if history.step % checkpoint_every == 0 and history.step < steps:
@@ -169,7 +170,8 @@ def total(losses: Mapping[str, Tensor], step: int, stage: str) -> Tensor:
             what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ValueError(f"{where}: loss {name!r} is a {what}; return scalar tensors, weighted.")
     if not any(loss.requires_grad for loss in losses.values()):
-        raise ValueError(f"{where}: no loss depends on a weight that learns ({', '.join(losses) or 'none returned'}).")
+        names = ", ".join(losses) or "none was returned"
+        raise ValueError(f"{where}: no loss depends on a weight that learns ({names}).")
     return sum(loss.reshape(()) for loss in losses.values())
 
 
@@ -183,8 +185,8 @@ def mean_losses(pending: Sequence[Mapping[str, Tensor]], last: int, stage: str) 
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise NotFinite(
-                    f"step {i} of {stage!r}: loss {name!r} is {value}; lower the learning rate, clip gradients, "
-                    f"or look at that batch: batches(randomness(seed, {stage!r}, {i}))."
+                    f"step {i} of {stage!r}: loss {name!r} is {value}; lower the learning rate, clip "
+                    f"gradients, or look at its batch: batches(randomness(seed, {stage!r}, {i}))."
                 )
     names = dict.fromkeys(name for losses in numbers for name in losses)
     columns = {name: [losses[name] for losses in numbers if name in losses] for name in names}
@@ -194,9 +196,15 @@ def mean_losses(pending: Sequence[Mapping[str, Tensor]], last: int, stage: str) 
 
 def as_numbers(pending: Sequence[Mapping[str, Tensor | float]]) -> list[dict[str, float]]:
     """Losses as floats, brought from the device in one go."""
-    tensors = [loss for losses in pending for loss in losses.values() if isinstance(loss, Tensor)]
-    values = iter(torch.stack([t.reshape(()).float() for t in tensors]).tolist() if tensors else [])
-    return [{k: next(values) if isinstance(v, Tensor) else v for k, v in losses.items()} for losses in pending]
+    losses_so_far = [loss for losses in pending for loss in losses.values()]
+    tensors = [loss.reshape(()).float() for loss in losses_so_far if isinstance(loss, Tensor)]
+    values = iter(torch.stack(tensors).tolist() if tensors else [])
+    number = lambda loss: next(values) if isinstance(loss, Tensor) else loss
+    return [{name: number(loss) for name, loss in losses.items()} for losses in pending]
+
+
+def _shapes(network: nn.Module) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
 def _out_of_time(started: float, minutes: float | None, accelerator: Accelerator) -> bool:

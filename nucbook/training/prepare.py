@@ -1,4 +1,4 @@
-"""What stands round the loop: devices, precision, several GPUs, frozen parts, parameter groups, randomness."""
+"""What stands round the loop: devices, precision, several GPUs, frozen parts, learning rates, randomness."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast, send_to_device
+from accelerate.utils import broadcast, parse_flag_from_env, send_to_device
 from torch import nn
 
 
@@ -33,7 +33,7 @@ class Models(dict):
 
 def device() -> torch.device:
     """Where training happens: this process's CUDA device, Apple's MPS, or the CPU."""
-    return PartialState().device
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
 
 
 def accelerator_for(mixed_precision: str | None) -> Accelerator:
@@ -44,7 +44,9 @@ def accelerator_for(mixed_precision: str | None) -> Accelerator:
 
 
 @contextmanager
-def prepared(models: Mapping[str, nn.Module], accelerator: Accelerator, still: Sequence[str]) -> Iterator[Models]:
+def prepared(
+    models: Mapping[str, nn.Module], accelerator: Accelerator, still: Sequence[str]
+) -> Iterator[Models]:
     """The networks on their device, convolutions channels-last, forward passes in mixed precision.
 
     still : dotted names of networks or parts ("teacher", "unet.encoder") that get no gradient.
@@ -56,7 +58,7 @@ def prepared(models: Mapping[str, nn.Module], accelerator: Accelerator, still: S
     """
     for name in models:
         if not name.isidentifier() or hasattr(Models, name):
-            raise ValueError(f"a network cannot be called {name!r}; take a plain name, as 'unet' or 'student'.")
+            raise ValueError(f"no network can be called {name!r}; take a plain name, as 'unet' or 'student'.")
     trained_before = {p: p.requires_grad for net in models.values() for p in net.parameters()}
     try:
         for name in still:
@@ -88,15 +90,17 @@ def set_modes(models: Mapping[str, nn.Module], still: Sequence[str]):
 
 
 def part(models: Mapping[str, nn.Module], name: str) -> nn.Module:
-    """The network or part of one with a dotted name, as "unet.encoder"; raises ValueError if there is none."""
+    """The network, or part of one, of a dotted name ("unet.encoder"); raises ValueError if there is none."""
     root, _, rest = name.partition(".")
     try:
         return models[root].get_submodule(rest)
     except (KeyError, AttributeError):
-        raise ValueError(f"no part {name!r}; networks are {', '.join(models)}, parts are dotted names.") from None
+        raise ValueError(f"no part {name!r}; networks are {', '.join(models)}, parts dotted names.") from None
 
 
-def parameter_groups(models: Mapping[str, nn.Module], learning_rate: float | Mapping[str, float]) -> list[dict[str, Any]]:
+def parameter_groups(
+    models: Mapping[str, nn.Module], learning_rate: float | Mapping[str, float]
+) -> list[dict[str, Any]]:
     """Optimiser groups of all parameters that learn, one for each learning rate.
 
     learning_rate : one for all, or {dotted prefix: rate}; the longest matching prefix wins, "" is the rest.
@@ -113,7 +117,7 @@ def parameter_groups(models: Mapping[str, nn.Module], learning_rate: float | Map
             seen.add(parameter)
             fitting = [prefix for prefix in rates if not prefix or f"{name}.".startswith(f"{prefix}.")]
             if not fitting:
-                raise ValueError(f"no learning rate for {name!r}; add an entry '' for all the rest, or freeze it.")
+                raise ValueError(f"no learning rate for {name!r}; add '' for the rest, or freeze it.")
             groups[max(fitting, key=len)].append(parameter)
     empty = [prefix for prefix, parameters in groups.items() if not parameters]
     if empty:

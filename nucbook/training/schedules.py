@@ -21,7 +21,10 @@ class Constant:
 
 @dataclass(frozen=True)
 class Cosine:
-    """A linear rise over `warm_up` steps, then half a cosine down to `floor` (Loshchilov and Hutter 2017, Eq. 5)."""
+    """A linear rise over `warm_up` steps, then half a cosine down to `floor`.
+
+    Loshchilov and Hutter 2017, Eq. 5, without restarts.
+    """
 
     warm_up: int = 0                # steps
     floor: float = 0.0              # factor at the end

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nucbook.training import device, fit, randomness
+from nucbook.training.prepare import on_device
+
+TWO_PROCESSES = """
+import os, sys, torch
+from torch import nn
+from torch.nn import functional as F
+from nucbook.training import device, fit
+rank = int(os.environ["RANK"])
+assert device().type == "cpu"
+torch.manual_seed(rank)                 # unlike starts: the first process's weights must win
+net = nn.ModuleDict({"trunk": nn.Linear(3, 4), "a": nn.Linear(4, 1), "b": nn.Linear(4, 1)})
+net.forward = lambda x, head: net[head](net["trunk"](x))
+def step(models, batch):                # two forward passes, and a head that only one process reaches
+    losses = {"a": F.mse_loss(models.net(batch, "a"), batch[:, :1])}
+    return losses | ({"b": models.net(batch, "b").square().mean()} if rank else {})
+fit(step, {"net": net}, lambda generator: torch.rand(5, 3, generator=generator), steps=3, learning_rate=0.1,
+    optimiser=torch.optim.SGD, checkpoint=sys.argv[1], minutes=5, progress=False)
+torch.save(net.state_dict(), f"{sys.argv[1]}/{rank}.pt")
+"""
+
+
+def test_two_processes_share_one_mean_gradient(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(TWO_PROCESSES)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    told = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    subprocess.run([*launch, script, tmp_path], check=True, capture_output=True, timeout=120, env=told)
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+
+    torch.manual_seed(0)
+    net = nn.ModuleDict({"trunk": nn.Linear(3, 4), "a": nn.Linear(4, 1), "b": nn.Linear(4, 1)})
+    for i in range(3):
+        loss = 0
+        for rank in range(2):
+            batch = torch.rand(5, 3, generator=randomness(0, "train", i, rank))
+            hidden = net["trunk"](batch)
+            loss = loss + F.mse_loss(net["a"](hidden), batch[:, :1]) / 2
+            loss = loss + rank * net["b"](hidden).square().mean() / 2
+        net.zero_grad()
+        loss.backward()
+        for p in net.parameters():
+            p.data -= 0.1 * p.grad
+    for name, expected in net.state_dict().items():
+        assert torch.equal(one[name], two[name]), name
+        torch.testing.assert_close(one[name], expected, msg=name)
+
+
+@dataclass
+class Batch:
+    image: torch.Tensor
+    points: list[torch.Tensor]
+    name: str
+
+
+def test_batches_of_any_shape_reach_the_device():
+    batch = Batch(torch.zeros(1, 3, 2, 2), [torch.ones(2, 2)], "a")
+    moved = on_device({"batch": batch, "pair": (torch.zeros(1), 3)}, torch.device("meta"))
+    assert moved["pair"][0].device.type == "meta"
+    assert moved["pair"][1] == 3
+    moved = on_device(batch, torch.device("meta"))
+    assert moved.image.device.type == moved.points[0].device.type == "meta"
+    assert moved.name == "a"
+
+
+def test_networks_end_where_training_happens():
+    net = nn.Linear(2, 1)
+    fit(lambda models, batch: {"a": models.net(batch).sum()}, {"net": net}, lambda g: torch.rand(3, 2, generator=g),
+        steps=1, progress=False)
+    assert net.weight.device.type == device().type

@@ -1,0 +1,17 @@
+# Each target installs what is missing into .venv first. The steps themselves are in
+# nucbook/house.py, so that `python -m nucbook book` does the same where there is no make.
+
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lab clean
+
+help:
+	@echo "make book    execute the chapters and build the book into _build/html"
+	@echo "make test    run the linters, the unit tests and every notebook"
+	@echo "make lab     open the chapters in JupyterLab"
+	@echo "make clean   remove what book and test made (.venv stays)"
+	@echo "Another Python: make book PYTHON=python3.12"
+
+book test lab clean:
+	@$(PYTHON) -m nucbook $@

@@ -1,0 +1,182 @@
+"""The chores of a checkout: install, build the book, run the tests, open the lab, clean up.
+
+`make book`, `python -m nucbook book` and `nucbook book` all end here. The standard library is enough:
+this runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+SCRIPTS = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = SCRIPTS / ("python.exe" if os.name == "nt" else "python")
+STAMP = VENV / "nucbook-installed"                  # what was installed, and where
+BUILD = ROOT / "_build"
+HTML = BUILD / "html"
+OLDEST = (3, 11)
+SPHINX_PAGES = {"genindex", "index", "py-modindex", "search"}       # made for every book, in no _toc.yml
+CACHES = (".pytest_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis")
+
+
+class HouseError(Exception):
+    """A chore that cannot be done; the message says why and what to do."""
+
+
+def install() -> None:
+    """Make `.venv` and install requirements.txt into it, if it is missing or stale.
+
+    Stale: pyproject.toml or requirements.txt differ from those that were installed, or the
+    checkout was moved (scripts of a virtual environment hold its path).
+
+    Raises HouseError outside a checkout, under an old Python, or where a step fails.
+    """
+    if not (ROOT / "_toc.yml").exists():
+        raise HouseError(f"{ROOT} is not a checkout of nucbook: clone the repository and run this inside it.")
+    if sys.version_info < OLDEST:
+        raise HouseError(
+            f"this is Python {sys.version.split()[0]}, nucbook needs {'.'.join(map(str, OLDEST))} or newer: "
+            "name one with `make book PYTHON=python3.12`, or `python3.12 -m nucbook book`."
+        )
+    wanted = f"{ROOT}\n{fingerprint([ROOT / 'pyproject.toml', ROOT / 'requirements.txt'])}\n"
+    found = STAMP.read_text(encoding="utf-8") if STAMP.exists() else None
+    if found == wanted:
+        return
+    moved = found is not None and found.splitlines()[:1] != [str(ROOT)]
+    if moved or (found is None and Path(sys.prefix) != VENV):
+        say("making .venv")
+        _run([sys.executable, "-m", "venv", *(["--clear"] if moved else []), VENV])
+    say("installing requirements.txt into .venv (the first time downloads PyTorch: some minutes)")
+    _run([PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-r", ROOT / "requirements.txt"])
+    STAMP.write_text(wanted, encoding="utf-8")
+
+
+def book() -> None:
+    """Execute the chapters and build the HTML into `_build/html`; a warning is an error.
+
+    Outputs made by other code than today's are dropped first: the notebook cache only looks at
+    the notebooks, and would show what an older library printed.
+
+    Raises HouseError where the build fails or its pages are not those of `_toc.yml`.
+    """
+    install()
+    stamp, wanted = BUILD / "nucbook-code", _code()
+    if BUILD.exists() and not (stamp.exists() and stamp.read_text(encoding="utf-8") == wanted):
+        say("the library changed since the chapters last ran: dropping _build")
+        shutil.rmtree(BUILD)
+    BUILD.mkdir(exist_ok=True)
+    stamp.write_text(wanted, encoding="utf-8")
+    say("executing the chapters and building the book")
+    _run([SCRIPTS / "jupyter-book", "build", "--warningiserror", "--keep-going", ROOT])
+    say(f"{check_pages()} pages, as _toc.yml lists them: open {HTML.relative_to(ROOT) / 'index.html'}")
+
+
+def test() -> None:
+    """Lint, check the floors, then run the unit tests and every notebook in one pytest run."""
+    install()
+    say("ruff: style")
+    _run([SCRIPTS / "ruff", "check", ROOT])
+    say("import-linter: floors")
+    _run([SCRIPTS / "lint-imports", "--config", ROOT / "pyproject.toml"])
+    say("pytest: unit tests and notebooks")
+    # Two workers that each thread over all cores would only wait for each other.
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2))}
+    notebooks = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "600"]
+    _run([PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadfile", *notebooks, "tests", "book"], threads)
+
+
+def lab() -> None:
+    """Open the chapters in JupyterLab."""
+    install()
+    say("opening the chapters in JupyterLab; Ctrl-C ends it")
+    _run([SCRIPTS / "jupyter-lab", ROOT / "book"])
+
+
+def clean() -> None:
+    """Remove what `book` and `test` made; `.venv`, data and results stay."""
+    say("removing _build and the tools' caches (.venv stays)")
+    for name in ("_build", *CACHES):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+
+
+CHORES = {"book": book, "test": test, "lab": lab, "clean": clean}
+
+
+def main(name: str) -> int:
+    """Do one of CHORES; returns the exit status, 1 after an explained failure."""
+    try:
+        CHORES[name]()
+    except HouseError as error:
+        print(f"nucbook: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+# -- the pages ------------------------------------------------------------------------------
+
+
+def pages() -> list[str]:
+    """Pages that `_toc.yml` lists, as paths from the repository without a suffix."""
+    lines = (ROOT / "_toc.yml").read_text(encoding="utf-8").splitlines()
+    found = (re.match(r"[\s-]*(?:root|file):\s*([^\s#]+)", line) for line in lines)
+    return [re.sub(r"\.(ipynb|md)$", "", match[1]) for match in found if match]
+
+
+def check_pages() -> int:
+    """Compare the pages built with `_toc.yml`; returns their number.
+
+    Raises HouseError that names the missing and the surplus pages.
+    """
+    listed = set(pages())
+    built = {file.relative_to(HTML).with_suffix("").as_posix() for file in HTML.rglob("*.html")}
+    built = {page for page in built if not page.startswith("_") and page not in SPHINX_PAGES}
+    if built != listed:
+        wrong = [f"{page} was not built" for page in sorted(listed - built)]
+        wrong += [f"{page} is not in _toc.yml" for page in sorted(built - listed)]
+        raise HouseError(
+            f"{len(built)} pages built, {len(listed)} listed: {'; '.join(wrong)}. Try `make clean book`."
+        )
+    return len(built)
+
+
+# -- helpers --------------------------------------------------------------------------------
+
+
+def fingerprint(files: list[Path]) -> str:
+    """SHA-256 of some files' contents, hexadecimal."""
+    digest = hashlib.sha256()
+    for file in files:
+        content = file.read_bytes()
+        digest.update(b"%d\n" % len(content) + content)
+    return digest.hexdigest()
+
+
+def say(what: str) -> None:
+    """Tell the user what happens next, at once even through a pipe."""
+    print(f"nucbook: {what}", flush=True)
+
+
+def _code() -> str:
+    """What a chapter's output depends on besides the chapter itself."""
+    sources = [ROOT / "_config.yml", ROOT / "_toc.yml"]
+    for folder in ("nucbook", "results"):
+        files = (ROOT / folder).rglob("*")
+        sources += (file for file in files if file.suffix in {".py", ".csv", ".json", ".jsonl"})
+    environment = [os.environ.get(name, "") for name in ("NUCBOOK_PROFILE", "NUCBOOK_DATA")]
+    return "\n".join([fingerprint(sorted(sources)), *environment])
+
+
+def _run(command: list, environment: dict[str, str] | None = None) -> None:
+    command = [str(part) for part in command]
+    status = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}).returncode
+    if status:
+        raise HouseError(f"`{' '.join(command)}` ended with status {status}; its messages are above.")

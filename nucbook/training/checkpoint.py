@@ -44,7 +44,7 @@ def save(folder: str | Path, tensors: Mapping[str, Tensor], rest: Rest, identity
     header = {
         "identity": json.dumps(dict(identity)),
         "rest": json.dumps(rest),
-        "checksum": _checksum(tensors),
+        "checksum": checksum(tensors),
     }
     aside = folder / "writing.safetensors"
     try:
@@ -95,7 +95,7 @@ def _read(path: Path, identity: Mapping[str, str]) -> tuple[Tensors, Rest]:
         made_by, rest = json.loads(header["identity"]), json.loads(header["rest"])
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise BadCheckpoint(f"{path}: not a whole checkpoint ({error}); delete it to start anew.") from error
-    if header.get("checksum") != _checksum(tensors):
+    if header.get("checksum") != checksum(tensors):
         raise BadCheckpoint(f"{path}: its content is damaged (checksum differs); delete it to start anew.")
     other = sorted(key for key in {*made_by, *identity} if made_by.get(key) != identity.get(key))
     if other:
@@ -106,7 +106,8 @@ def _read(path: Path, identity: Mapping[str, str]) -> tuple[Tensors, Rest]:
     return tensors, rest
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """8 hex digits over names, types, shapes and values of contiguous CPU tensors."""
     value = 0
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from types import UnionType
 from typing import Any, Protocol, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -35,10 +35,10 @@ C = TypeVar("C", bound=Configuration)
 
 
 def profile(name: str | None = None) -> str:
-    """The profile in force: `name`, else NUCBOOK_PROFILE, else "quick"; raises ValueError for another word."""
+    """The profile in force: `name`, else NUCBOOK_PROFILE, else "quick"; raises ValueError for others."""
     chosen = name or os.environ.get("NUCBOOK_PROFILE") or "quick"
     if chosen not in PROFILES:
-        raise ValueError(f"profile {chosen!r}? Choose one of {', '.join(PROFILES)}: --profile, NUCBOOK_PROFILE.")
+        raise ValueError(f"profile {chosen!r}? Choose one of {', '.join(PROFILES)}.")
     return chosen
 
 
@@ -62,15 +62,21 @@ def resolve(
 
 
 def change(config: C, changes: Mapping[str, Any]) -> C:
-    """A copy with some fields changed, checked against their types."""
-    types = get_type_hints(type(config))
+    """A copy with some fields changed, by the rules of `build`."""
+    return build(type(config), {f.name: getattr(config, f.name) for f in fields(config)} | dict(changes))
+
+
+def build(config: type[C], values: Mapping[str, Any]) -> C:
+    """A configuration from its values, checked against its fields' types; numbers and tuples are converted.
+
+    Raises ValueError for an unknown field (it lists those there are) or a value of another type.
+    """
+    types = get_type_hints(config)
     names = [f.name for f in fields(config)]
-    for name in changes:
+    for name in values:
         if name not in names:
-            raise ValueError(
-                f"{type(config).__qualname__} has no field {name!r}; its fields are {', '.join(names)}."
-            )
-    return replace(config, **{name: _as(types[name], value, name) for name, value in changes.items()})
+            raise ValueError(f"{config.__qualname__} has no field {name!r}; its fields are {', '.join(names)}.")
+    return config(**{name: _as(types[name], value, name) for name, value in values.items()})
 
 
 def schedule(config: C, dataset: str, profile_name: str, changes: Mapping[str, Any] | None = None) -> str:

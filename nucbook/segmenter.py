@@ -1,4 +1,4 @@
-"""What training returns and prediction needs: networks, how to read them, and a card that says what they are."""
+"""What training returns and prediction needs: networks, how to read them, a card that says what they are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from nucbook import __version__
-from nucbook.instances import stitch
 from nucbook.nuclei import Nuclei
 from nucbook.sample import to_rgb
 from nucbook.training import device
@@ -83,7 +82,7 @@ class Prediction:
 
     @cached_property
     def instances(self) -> np.ndarray:
-        """int32 (H, W), nucleus i painted i + 1; a contested pixel goes to the higher score, then the earlier."""
+        """int32 (H, W), nucleus i painted i + 1; a contested pixel goes to the higher score, then the first."""
         return self.nuclei.to_labels()
 
 
@@ -128,6 +127,8 @@ class Segmenter:
         block, margin : pixels; a nucleus belongs to the block that holds its centroid, and is seen with
                  `margin` around the block, which should exceed a nucleus.
         """
+        from nucbook.instances import stitch
+
         return stitch.segment(reader, self.nuclei, block, margin)
 
     def nuclei(self, image: np.ndarray) -> Nuclei:
@@ -156,8 +157,8 @@ class Segmenter:
     def save(self, folder: str | Path):
         """Write `model.safetensors` (weights) and `model.json` (method, config, card, version) into a folder.
 
-        Each file is written aside and renamed, the card last: a folder with a card is whole.
-        Raises OSError where it cannot be written.
+        Both are written aside, then renamed, so a full disk leaves what was there. Raises OSError where
+        they cannot be written.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -167,12 +168,16 @@ class Segmenter:
             for key, tensor in network.state_dict().items()
         }
         card = {
-            "format": FORMAT, "version": __version__, "method": self.method.name, "config": asdict(self.config),
-            "card": asdict(self.card), "checksum": checksum(weights),
+            "format": FORMAT,
+            "version": __version__,
+            "method": self.method.name,
+            "config": asdict(self.config),
+            "card": asdict(self.card),
+            "checksum": checksum(weights),
         }
-        (folder / CARD).unlink(missing_ok=True)
-        for name, content in ((WEIGHTS, to_bytes(weights)), (CARD, json.dumps(card, indent=2).encode())):
-            write_synced(folder / f"{name}.writing", content)
+        write_synced(folder / f"{WEIGHTS}.writing", to_bytes(weights))
+        write_synced(folder / f"{CARD}.writing", json.dumps(card, indent=2).encode())
+        for name in (WEIGHTS, CARD):
             os.replace(folder / f"{name}.writing", folder / name)
         sync_folder(folder)
 
@@ -188,12 +193,13 @@ class Segmenter:
         method = find_method(str(written["method"]), folder / CARD)
         try:
             config = build(method.config, written["config"])
-            card = Card(**{**written["card"], "classes": {int(k): v for k, v in written["card"]["classes"].items()}})
+            classes = {int(k): v for k, v in written["card"]["classes"].items()}         # JSON keys are texts
+            card = Card(**{**written["card"], "classes": classes})
             networks = method.networks(config)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BadModel(
-                f"{folder / CARD}: written by nucbook {written['version']}, this is {__version__}, and it does "
-                f"not fit ({error}); install that version, or train again."
+                f"{folder / CARD}: written by nucbook {written['version']}, this is {__version__}, and it "
+                f"does not fit ({error}); install that version, or train again."
             ) from error
         _fill(networks, folder / WEIGHTS, written["checksum"])
         return cls({name: net.to(device()) for name, net in networks.items()}, method, config, card)

@@ -75,7 +75,7 @@ def build(config: type[C], values: Mapping[str, Any]) -> C:
     names = [f.name for f in fields(config)]
     for name in values:
         if name not in names:
-            raise ValueError(f"{config.__qualname__} has no field {name!r}; its fields are {', '.join(names)}.")
+            raise ValueError(f"{config.__name__} has no field {name!r}; its fields are {', '.join(names)}.")
     return config(**{name: _as(types[name], value, name) for name, value in values.items()})
 
 

@@ -1,0 +1,137 @@
+"""The architecture of a simulated image: where epithelium, lumina, vessels, fat and nuclei lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from nucbook.data.noise import field, smoothstep
+from nucbook.data.shapes import Placed, lattice, outlines
+from nucbook.data.slide import EPITHELIAL, LYMPHOCYTE, MPP, STROMAL, Organ, Slide
+
+
+@dataclass
+class Layout:
+    """Where what lies; all arrays (H, W)."""
+
+    depth: np.ndarray               # float32, px from the basal membrane into the epithelium, 0 outside
+    empty: np.ndarray               # float32, 1 where only glass is (lumen, tear, fat), 0 in tissue
+    vessel: np.ndarray              # float32, px from the nearest vessel lumen; negative inside
+    along: np.ndarray               # float32, px along the fibres
+    across: np.ndarray              # float32, px across them
+
+
+def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[int, int]) -> Layout:
+    """Draw the architecture of one image: nests of epithelium, their lumina, vessels, fat, fibres."""
+    height, width = shape
+    nest = field(rng, shape, slide.gland) + 0.25 * field(rng, shape, slide.gland / 3)
+    glandular = slide.wall < np.inf
+    share = np.clip(organ.epithelium + rng.normal(0, 0.25), 0, 0.85 if glandular else 1)
+    epithelium = nest > (np.quantile(nest[::4, ::4], 1 - share) if share < 1 else -np.inf)
+    if epithelium.all():                                    # no pixel to measure the distance from
+        depth = np.full(shape, 1e3, np.float32)
+    else:
+        depth = cv2.distanceTransform(epithelium.astype(np.uint8), cv2.DIST_L2, 5)
+    wobble = field(rng, shape, 12)
+    empty = np.zeros(shape, np.float32)
+    if glandular:
+        empty = smoothstep(depth - slide.wall * (1 + 0.15 * wobble), -1, 1.5)
+
+    vessel = np.full(shape, 1e3, np.float32)
+    for _ in range(rng.poisson(height * width / 256**2 * 0.8)):
+        centre = rng.uniform(0, height), rng.uniform(0, width)
+        _ellipse(vessel, rng, centre, rng.uniform(6, 30), rng.uniform(0.3, 1), wobble)
+    depth[vessel < 8] = 0
+    empty = np.maximum(empty * (vessel > 8), smoothstep(-vessel, -1, 1))
+
+    if rng.random() < organ.fat:
+        fat = rng.uniform(25, 60)
+        centres = lattice(rng, shape, fat * 1.7)
+        hole = np.full(shape, 1e3, np.float32)
+        for centre in centres[: int(len(centres) * rng.uniform(0.2, 1))].tolist():
+            _ellipse(hole, rng, centre, fat * rng.uniform(0.7, 1), rng.uniform(0.7, 1), wobble)
+        empty = np.maximum(empty, smoothstep(-hole, -1, 1))
+
+    rows, columns = np.ogrid[:height, :width]
+    angle = rng.uniform(0, np.pi)
+    along = (columns * np.cos(angle) + rows * np.sin(angle)).astype(np.float32)
+    across = (rows * np.cos(angle) - columns * np.sin(angle)).astype(np.float32)
+    across += np.float32(slide.waviness) * field(rng, shape, 60) + 3 * field(rng, shape, 18)
+    return Layout(depth, empty, vessel, along, across)
+
+
+def _ellipse(distance: np.ndarray, rng: np.random.Generator, centre, radius: float, ratio: float, wobble: np.ndarray):
+    """Lower `distance` (H, W) in place to the px from an ellipse with an uneven rim; negative inside."""
+    reach = int(2 * radius + 12)
+    r0, c0 = np.maximum(np.array(centre, int) - reach, 0)
+    window = np.s_[r0 : int(centre[0]) + reach, c0 : int(centre[1]) + reach]
+    height, width = distance[window].shape
+    angle = rng.uniform(0, np.pi)
+    y, x = np.ogrid[:height, :width]
+    y, x = y + r0 - centre[0], x + c0 - centre[1]
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    there = np.hypot(u, v / ratio) - radius + 0.1 * radius * wobble[window]
+    np.minimum(distance[window], there.astype(np.float32) * ratio, out=distance[window])
+
+
+def place(organ: Organ, slide: Slide, rng: np.random.Generator, layout: Layout) -> Placed:
+    """Candidates for every population, in the order of painting; `paint` drops those without room."""
+    shape = layout.depth.shape
+    stroma = (layout.depth == 0) & (layout.empty < 0.5) & (layout.vessel > 3)
+    per_pixel = (MPP / 1000) ** 2                           # mm²
+    clusters = _clusters(rng, shape, slide.gland)
+    parts = []
+    for kind, population in enumerate(slide.populations):
+        radius = population.radius
+        if population.class_id == EPITHELIAL:
+            centre = lattice(rng, shape, 0.9 * radius)
+            rows, columns = centre.astype(int).T
+            keep = (layout.depth[rows, columns] > 0.6 * radius) & (layout.empty[rows, columns] < 0.02)
+            keep &= field(rng, shape, 4 * radius)[rows, columns] < rng.uniform(-0.5, 2.5)   # crowds and clearings
+            across_wall = _gradient_angle(layout.depth, rows, columns)
+            angle = across_wall if slide.columnar else _swirl(rng, shape, slide.gland / 2, rows, columns)
+            scatter = 0.25 if slide.columnar else 0.6
+        elif population.class_id == LYMPHOCYTE:
+            centre = lattice(rng, shape, 1.5 * radius)
+            rows, columns = centre.astype(int).T
+            cell = (1.5 * radius) ** 2 * per_pixel
+            chance = organ.lymphocytes * cell * np.where(layout.depth[rows, columns] > 0, 0.15, 1)
+            chance = np.maximum(chance, clusters[rows, columns] * (layout.depth[rows, columns] < 4))
+            keep = (rng.random(len(centre)) < chance) & (layout.empty[rows, columns] < 0.5)
+            angle, scatter = np.zeros(len(centre)), 3.0
+        elif population.class_id == STROMAL:
+            density = 1.6 * organ.stromal * np.exp(rng.normal(0, 0.6))
+            centre = lattice(rng, shape, min(1 / np.sqrt(density * per_pixel), max(shape)))
+            rows, columns = centre.astype(int).T
+            keep = stroma[rows, columns]
+            angle, scatter = _gradient_angle(layout.across, rows, columns) + np.pi / 2, 0.2
+        else:                                               # ENDOTHELIAL
+            centre = lattice(rng, shape, radius)
+            rows, columns = centre.astype(int).T
+            wall = layout.vessel[rows, columns]
+            keep = (wall > 0.3 * radius) & (wall < 1.2 * radius) & (rng.random(len(centre)) < 0.4)
+            angle, scatter = _gradient_angle(layout.vessel, rows, columns) + np.pi / 2, 0.15
+        angle = (angle + rng.normal(0, scatter, len(centre)))[keep]
+        parts.append(outlines(rng, population, kind, centre[keep], angle.astype(np.float32), shape))
+    return Placed.concatenate(parts)
+
+
+def _clusters(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.ndarray:
+    """Probability of a lymphocyte at each pixel from dense infiltrates; in some images there are none."""
+    level = rng.uniform(-0.5, 2.5)
+    return smoothstep(field(rng, shape, scale / 2), level, level + 0.8) * np.float32(rng.uniform(0.2, 1))
+
+
+def _gradient_angle(height: np.ndarray, rows: np.ndarray, columns: np.ndarray, step: int = 3) -> np.ndarray:
+    """Direction in which `height` rises at each point, radians from the column axis."""
+    last_row, last_column = height.shape[0] - 1, height.shape[1] - 1
+    down = height[np.minimum(rows + step, last_row), columns] - height[np.maximum(rows - step, 0), columns]
+    right = height[rows, np.minimum(columns + step, last_column)] - height[rows, np.maximum(columns - step, 0)]
+    return np.arctan2(down, right)
+
+
+def _swirl(rng: np.random.Generator, shape: tuple[int, int], scale: float, rows: np.ndarray, columns: np.ndarray):
+    """Directions that turn slowly over the image, as nuclei of solid nests do."""
+    return np.arctan2(field(rng, shape, scale)[rows, columns], field(rng, shape, scale)[rows, columns])

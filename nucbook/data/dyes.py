@@ -1,0 +1,184 @@
+"""How much of each dye lies where: cytoplasm and stroma, chromatin, and what only looks like nuclei."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from nucbook.data.architecture import Layout
+from nucbook.data.noise import fibres, field, octaves, smoothstep
+from nucbook.data.shapes import Placed, lattice
+from nucbook.data.slide import Slide
+
+
+@dataclass(frozen=True)
+class Territory:
+    """Which nucleus each pixel belongs or lies nearest to; arrays (H, W)."""
+
+    labels: np.ndarray              # int32, 0 = outside every nucleus
+    cell: np.ndarray                # int32, label of the nearest nucleus; 0 everywhere if there is none
+    depth: np.ndarray               # float32, px to the rim of that nucleus: > 0 inside, < 0 outside
+
+    @staticmethod
+    def of(labels: np.ndarray) -> Territory:
+        inside = labels > 0
+        apart = inside.astype(np.uint8)
+        for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+            apart[here][inside[here] & inside[there] & (labels[here] != labels[there])] = 0
+        within = cv2.distanceTransform(cv2.copyMakeBorder(apart, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 5)
+        if not inside.any():
+            return Territory(labels, labels, np.full(labels.shape, -1e3, np.float32))
+        outside, nearest = cv2.distanceTransformWithLabels(
+            (~inside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        owner = np.zeros(nearest.max() + 1, np.int32)
+        owner[nearest[inside]] = labels[inside]
+        depth = np.where(inside, within[1:-1, 1:-1] - 0.5, 0.5 - outside)
+        return Territory(labels, owner[nearest], depth)
+
+
+def surroundings(slide: Slide, rng: np.random.Generator, layout: Layout, near: Territory) -> list[np.ndarray]:
+    """Haematoxylin, eosin, haemoglobin of everything but nuclei: three float32 (H, W), optical density."""
+    shape, cell = near.cell.shape, near.cell
+    epithelium = smoothstep(layout.depth, 0, 2.5)
+    grains = np.exp(slide.grain * octaves(rng, shape, (1.5, 3, 6, 12, 24)))
+
+    count = cell.max() + 1
+    own = np.exp(rng.normal(0, 0.15, count)).astype(np.float32)             # cells differ in thickness
+    own *= np.where(rng.random(count) < 0.75, 1 - slide.clear, 1)
+    cytoplasm = own[cell] * grains
+    cytoplasm *= 1 - slide.foam * smoothstep(field(rng, shape, 4), 0.2, 1.2)
+    borders = np.zeros(shape, np.float32)
+    borders[:, 1:] = cell[:, 1:] != cell[:, :-1]
+    borders[1:] += cell[1:] != cell[:-1]
+    borders = cv2.GaussianBlur(borders, (0, 0), 0.9)
+    cytoplasm += slide.membrane * borders * (cytoplasm if slide.membrane < 0 else 1)
+
+    strands = fibres(rng, layout.along, layout.across, slide.fibre_width, 14 * slide.fibre_width)
+    threads = fibres(rng, layout.along, layout.across, slide.fibre_width / 2.5, 6 * slide.fibre_width)
+    stroma = grains * np.exp(0.25 * strands + 0.2 * threads)
+    torn = smoothstep(strands + 0.5 * field(rng, shape, 25), 2.2 - 6 * slide.cracks, 2.6 - 6 * slide.cracks)
+    stroma *= 1 - 0.9 * torn * (slide.cracks > 0)
+
+    tissue = (1 - layout.empty) * (1 - slide.halo * np.exp(-np.maximum(-near.depth, 0) / 2)) * np.exp(0.12 * field(rng, shape, 120))
+    cytoplasm *= slide.cytoplasm * epithelium * tissue
+    stroma *= slide.fibre * (1 - epithelium) * tissue
+    haematoxylin = slide.blue_cytoplasm * cytoplasm + slide.blue_fibre * stroma
+    eosin = (1 - slide.blue_cytoplasm) * cytoplasm + (1 - slide.blue_fibre) * stroma
+    return [np.maximum(haematoxylin, 0), np.maximum(eosin, 0), np.zeros(shape, np.float32)]
+
+
+def chromatin(
+    slide: Slide,
+    rng: np.random.Generator,
+    near: Territory,
+    under: np.ndarray,
+    nuclei: Placed,
+    haematoxylin: np.ndarray,
+    eosin: np.ndarray,
+):
+    """Add the nuclei to the dyes, in place: membrane, grains and clumps, nucleoli, focus."""
+    shape, count = under.shape, len(nuclei)
+    column = lambda name: np.array([getattr(slide.populations[k], name) for k in nuclei.kind], np.float32)
+    scatter = lambda deviation: np.exp(rng.normal(0, deviation, count)).astype(np.float32)
+    density = column("density") * scatter(0.18)
+    rim = column("rim") * scatter(0.4)
+    texture = column("chromatin") * scatter(0.2)
+    width = np.maximum(0.12 * nuclei.radius, 0.8)
+    blurred = np.concatenate([[False], rng.random(count) < slide.unfocused])
+
+    edge = 0.5 * slide.edge
+    where = np.flatnonzero((near.depth > -slide.swell - edge) & (near.cell > 0))
+    own = near.cell.ravel()[where] - 1
+    depth = near.depth.ravel()[where] + slide.swell
+    noise = 0.6 * octaves(rng, shape, (slide.fine, 2 * slide.fine)) + 0.6 * field(rng, shape, slide.coarse)
+    amount = 1 + rim[own] * np.exp(-np.abs(depth - edge) / width[own])
+    amount *= density[own] * np.exp(texture[own] * noise.ravel()[where])
+    amount *= smoothstep(depth, -edge, edge)
+    nuclear = np.zeros(shape, np.float32)
+    nuclear.ravel()[where] = amount
+    nuclear += 0.6 * np.concatenate([[0], density])[under].astype(np.float32) * np.exp(0.2 * noise)
+    nuclear += _nucleoli(rng, nuclei, column("nucleolus"), density, shape) * (near.labels > 0)
+
+    if blurred.any():
+        layer = nuclear * blurred[near.cell]
+        nuclear += cv2.GaussianBlur(layer, (0, 0), slide.defocus) - layer
+    through = 1 - (1 - slide.showing) * smoothstep(near.depth + slide.swell, -edge, edge)
+    haematoxylin *= through
+    eosin *= through
+    haematoxylin += max(slide.nucleus - slide.showing * slide.cytoplasm, 0.35 * slide.nucleus) * nuclear
+
+
+def _nucleoli(rng: np.random.Generator, nuclei: Placed, chance: np.ndarray, density: np.ndarray, shape: tuple[int, int]):
+    spots = np.zeros(shape, np.float32)
+    number = np.where(rng.random(len(nuclei)) < chance, rng.integers(1, 4, len(nuclei)), 0)
+    owner = np.repeat(np.arange(len(nuclei)), number)
+    radius = nuclei.radius[owner]
+    place = nuclei.centre[owner] + radius[:, None] * rng.uniform(-0.35, 0.35, (len(owner), 2))
+    size = np.maximum(radius * rng.uniform(0.1, 0.22, len(owner)), 0.8)
+    for (row, column), r, d in zip((place * 16).astype(int).tolist(), (size * 16).astype(int).tolist(), density[owner]):
+        cv2.circle(spots, (column, row), r, float(d), -1, shift=4)
+    return cv2.GaussianBlur(spots, (0, 0), 0.7)
+
+
+def distract(
+    slide: Slide,
+    rng: np.random.Generator,
+    layout: Layout,
+    labels: np.ndarray,
+    haematoxylin: np.ndarray,
+    eosin: np.ndarray,
+    blood: np.ndarray,
+):
+    """Add, in place, what is no nucleus: red cells, secretions, smudges, crushed wisps, fragments."""
+    shape = labels.shape
+    tiles = shape[0] * shape[1] / 256**2
+    u = rng.uniform
+    background = (slide.cytoplasm + slide.fibre) / 2
+
+    _red_cells(rng, layout, labels, blood, background, tiles)
+
+    if rng.random() < 0.5:                                  # secretion or mucin in lumina
+        filling = u(0.1, 0.8) * background * np.exp(0.5 * octaves(rng, shape, (2, 6, 18)))
+        filling *= layout.empty * smoothstep(field(rng, shape, 40), u(-1, 1), 1.5)
+        blue = u(0, 0.7)
+        haematoxylin += blue * filling
+        eosin += (1 - blue) * filling
+
+    smudges = np.zeros(shape, np.float32)                   # nuclei of other planes, too vague to outline
+    for _ in range(rng.poisson(u(0, 5) * tiles)):
+        axes = (int(u(4, 14)), int(u(4, 14)))
+        cv2.ellipse(smudges, (int(u(0, shape[1])), int(u(0, shape[0]))), axes, u(0, 180), 0, 360, u(0.1, 0.4), -1)
+    haematoxylin += slide.nucleus * cv2.GaussianBlur(smudges, (0, 0), u(2.5, 5))
+
+    if rng.random() < 0.3:                                  # crushed nuclei: blue wisps along the fibres
+        wisps = smoothstep(fibres(rng, layout.along, layout.across, u(2, 4), u(20, 40)), 1, 2.5)
+        haematoxylin += u(0.2, 0.6) * slide.nucleus * wisps * smoothstep(field(rng, shape, 40), 0.5, 1.5)
+
+    bits = np.zeros(shape, np.float32)                      # fragments, pigment, dust
+    for _ in range(rng.poisson(u(0, 10) * tiles)):
+        place = (int(u(0, shape[1])), int(u(0, shape[0])))
+        cv2.ellipse(bits, place, (int(u(1, 3.5)), int(u(1, 3))), u(0, 180), 0, 360, u(0.3, 1.2), -1)
+    bits = slide.nucleus * cv2.GaussianBlur(bits, (0, 0), 0.7)
+    haematoxylin += bits
+    eosin += u(0, 0.6) * bits
+
+
+def _red_cells(rng, layout: Layout, labels: np.ndarray, blood: np.ndarray, background: float, tiles: float):
+    shape = labels.shape
+    chance = (layout.vessel < -4) * np.float32(rng.choice([0, 0.3, 0.9]))
+    if rng.random() < 0.2:                                  # bleeding into the tissue
+        chance = np.maximum(chance, 0.8 * smoothstep(field(rng, shape, 50), rng.uniform(0, 2), 2.2))
+    radius = rng.uniform(5, 9)
+    centres = lattice(rng, shape, 1.8 * radius)
+    rows, columns = centres.astype(int).T
+    chosen = (rng.random(len(centres)) < chance[rows, columns] + 0.002) & (labels[rows, columns] == 0)
+    for row, column in centres[chosen].tolist():
+        axes = (int(16 * radius * rng.uniform(0.8, 1.1)), int(16 * radius * rng.uniform(0.5, 1.1)))
+        middle, turn = (int(16 * column), int(16 * row)), rng.uniform(0, 180)
+        cv2.ellipse(blood, middle, axes, turn, 0, 360, rng.uniform(0.7, 1.6), -1, shift=4)
+        cv2.ellipse(blood, middle, (axes[0] // 2, axes[1] // 2), turn, 0, 360, rng.uniform(0.4, 1.2), -1, shift=4)
+    if chosen.any():
+        blood[:] = background * cv2.GaussianBlur(blood, (0, 0), 0.8) * (labels == 0)

@@ -1,0 +1,139 @@
+"""Organs, and what all images of one simulated slide share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nucbook.data.shapes import Population
+from nucbook.data.stain import Optics
+
+EPITHELIAL, LYMPHOCYTE, STROMAL, ENDOTHELIAL = 1, 2, 3, 4
+CLASS_NAMES = {EPITHELIAL: "epithelial", LYMPHOCYTE: "lymphocyte", STROMAL: "stromal", ENDOTHELIAL: "endothelial"}
+MPP = 0.25                          # µm per pixel: a 40× scan
+
+
+@dataclass(frozen=True)
+class Organ:
+    """What tells one organ from another. Values are medians; slides and images scatter round them."""
+
+    radius: float                   # µm, of an epithelial nucleus as a disc
+    ratio: float                    # short axis / long axis of an epithelial nucleus
+    epithelium: float               # share of the area
+    glands: float                   # probability that a slide's epithelium encloses lumina
+    columnar: float                 # probability that its nuclei stand across the basal membrane
+    pitch: float                    # free distance round an epithelial nucleus / its radius
+    stromal: float                  # fibroblast nuclei per mm² of stroma
+    lymphocytes: float              # per mm² of stroma, outside their clusters
+    clear: float                    # probability of empty-looking cytoplasm
+    vesicular: float                # probability of pale nuclei with a dark rim
+    fat: float                      # probability of fat cells in an image
+
+
+ORGANS = {
+    "breast": Organ(3.0, 0.70, 0.45, 0.3, 0.2, 1.15, 900, 500, 0.1, 0.4, 0.15),
+    "kidney": Organ(2.0, 0.80, 0.70, 0.5, 0.1, 1.60, 900, 400, 0.5, 0.3, 0.02),
+    "liver": Organ(3.0, 0.75, 0.75, 0.1, 0.0, 1.90, 700, 500, 0.2, 0.4, 0.05),
+    "prostate": Organ(2.9, 0.80, 0.50, 0.9, 0.4, 1.05, 1100, 300, 0.4, 0.6, 0.02),
+    "colon": Organ(2.7, 0.58, 0.50, 0.9, 0.8, 0.90, 1300, 1200, 0.2, 0.5, 0.10),
+    "stomach": Organ(2.7, 0.65, 0.45, 0.6, 0.4, 1.00, 1200, 1200, 0.3, 0.4, 0.05),
+    "bladder": Organ(2.9, 0.68, 0.55, 0.1, 0.2, 1.10, 1000, 600, 0.1, 0.4, 0.05),
+    "lung": Organ(3.1, 0.70, 0.45, 0.4, 0.1, 1.15, 1000, 900, 0.1, 0.4, 0.05),
+}
+
+
+@dataclass(frozen=True)
+class Slide:
+    """One patient's section: its stain, scan and habits. Drawn wider than real slides spread."""
+
+    optics: Optics
+    populations: tuple[Population, ...]
+    nucleus: float                  # optical density of a typical nucleus, mean of R, G, B
+    cytoplasm: float                # optical density of epithelial cytoplasm
+    fibre: float                    # optical density of stroma
+    blue_cytoplasm: float           # share of `cytoplasm` that is haematoxylin
+    blue_fibre: float               # share of `fibre` that is haematoxylin
+    showing: float                  # share of the surrounding dye that shows through a nucleus
+    gland: float                    # px, size of an epithelial nest
+    wall: float                     # px, epithelium between basal membrane and lumen; inf = no lumina
+    columnar: bool
+    clear: float                    # 0..1, how empty the cytoplasm looks
+    foam: float                     # 0..1, strength of vacuoles
+    membrane: float                 # cell borders: density added (> 0) or taken (< 0), relative
+    halo: float                     # 0..1, retraction round nuclei
+    grain: float                    # deviation of log density in cytoplasm and stroma
+    fibre_width: float              # px
+    waviness: float                 # px, sideways swing of the fibres
+    cracks: float                   # share of the stroma that is torn open
+    fine: float                     # px, chromatin grains
+    coarse: float                   # px, chromatin clumps
+    edge: float                     # px, softness of the nuclear border
+    swell: float                    # px by which the dye reaches over the outline: annotators cut close
+    unfocused: float                # share of nuclei above or below the focal plane
+    defocus: float                  # px, their extra blur
+
+    @staticmethod
+    def draw(organ: Organ, rng: np.random.Generator) -> Slide:
+        u = rng.uniform
+        scale = math.exp(u(math.log(0.72), math.log(1.4)))        # scans and shrinkage differ, mpp or not
+        radius = organ.radius / MPP * scale
+        nucleus = math.exp(u(math.log(0.32), math.log(1.6)))
+        background = nucleus * u(0.22, 0.72)
+        vesicular = rng.random() < organ.vesicular
+        columnar = bool(rng.random() < organ.columnar)
+        glandular = rng.random() < organ.glands
+        return Slide(
+            optics=Optics.draw(rng),
+            populations=_populations(organ, rng, radius, scale, vesicular),
+            nucleus=nucleus,
+            cytoplasm=background * u(0.7, 1.3),
+            fibre=background * u(0.6, 1.4),
+            blue_cytoplasm=u(0, 0.75) ** 1.3,
+            blue_fibre=u(0, 0.35),
+            showing=u(0.55, 1.05),
+            gland=(u(45, 90) if glandular else u(60, 150)) * scale,
+            wall=radius * u(3, 8) if glandular else math.inf,
+            columnar=columnar,
+            clear=u(0.4, 0.95) if rng.random() < organ.clear else 0.0,
+            foam=max(0.0, u(-0.6, 1)),
+            membrane=u(-0.6, 1.0),
+            halo=max(0.0, u(-0.4, 0.8)),
+            grain=u(0.1, 0.4),
+            fibre_width=u(1.5, 5) * scale,
+            waviness=u(5, 30),
+            cracks=max(0.0, u(-0.1, 0.25)),
+            fine=u(1.2, 2.2),
+            coarse=radius * u(0.25, 0.5),
+            edge=u(0.8, 3.5),
+            swell=u(-0.2, 1.2),
+            unfocused=max(0.0, u(-0.15, 0.35)),
+            defocus=u(1.2, 3.0),
+        )
+
+
+def _populations(organ: Organ, rng: np.random.Generator, radius: float, scale: float, vesicular: bool):
+    u = rng.uniform
+    rim = u(0.5, 2.5) if vesicular else max(0.0, u(-0.5, 0.7))
+    texture = u(0.15, 0.55)
+    lymphocyte = 2.1 / MPP * scale * u(0.85, 1.15)
+    return (
+        Population(
+            EPITHELIAL, radius, u(0.12, 0.4), organ.ratio * u(0.75, 1.05), u(0.03, 0.14), u(0.03, 0.2),
+            u(0.45, 0.8) if vesicular else u(0.7, 1.1), rim, texture * (1.3 if vesicular else 1),
+            u(0.2, 1) if vesicular else u(0, 0.4), organ.pitch * u(0.6, 1.4),
+        ),
+        Population(
+            LYMPHOCYTE, lymphocyte, u(0.08, 0.2), u(0.65, 0.9), u(0.04, 0.14), u(0.03, 0.15),
+            u(0.95, 1.6), max(0.0, u(-0.6, 0.4)), texture * u(0.6, 1.1), 0.0, u(0.85, 1.3),
+        ),
+        Population(
+            STROMAL, radius * u(0.7, 0.95), u(0.2, 0.45), u(0.22, 0.5), u(0.04, 0.16), u(0.1, 0.35),
+            u(0.7, 1.3), max(0.0, u(-0.4, 0.5)), texture * u(0.6, 1.1), u(0, 0.15), u(0.9, 1.3),
+        ),
+        Population(
+            ENDOTHELIAL, radius * u(0.6, 0.85), u(0.15, 0.3), u(0.25, 0.45), u(0.03, 0.1), u(0.1, 0.3),
+            u(0.8, 1.3), max(0.0, u(-0.4, 0.5)), texture * u(0.6, 1.1), 0.0, u(0.9, 1.3),
+        ),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import PurePath
@@ -92,7 +92,7 @@ def _plain(thing: Any) -> Any:
         return {"set": sorted((_plain(item) for item in thing), key=json.dumps)}
     if hasattr(thing, "__array__"):
         return _array(thing)
-    if isinstance(thing, (list, tuple, range)):
+    if isinstance(thing, Sequence):
         return [_plain(item) for item in thing]
     if hasattr(thing, "__qualname__"):
         return f"{thing.__module__}.{thing.__qualname__}"

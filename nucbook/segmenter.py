@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -14,15 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from nucbook import __version__
 from nucbook.nuclei import Nuclei
+from nucbook.rows import fingerprint
 from nucbook.sample import to_rgb
-from nucbook.training import device
-from nucbook.training.checkpoint import checksum, sync_folder, write_synced
+from nucbook.training import device, files
 from nucbook.training.profile import build
 
 FORMAT = "nucbook segmenter 1"
@@ -82,7 +79,7 @@ class Prediction:
 
     @cached_property
     def instances(self) -> np.ndarray:
-        """int32 (H, W), nucleus i painted i + 1; a contested pixel goes to the higher score, then the first."""
+        """int32 (H, W), nucleus i painted i + 1; a contested pixel goes to the higher score or the first."""
         return self.nuclei.to_labels()
 
 
@@ -161,9 +158,8 @@ class Segmenter:
         they cannot be written.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         weights = {
-            f"{name}/{key}": tensor.detach().cpu().contiguous().clone()
+            f"{name}/{key}": tensor
             for name, network in self.networks.items()
             for key, tensor in network.state_dict().items()
         }
@@ -173,13 +169,11 @@ class Segmenter:
             "method": self.method.name,
             "config": asdict(self.config),
             "card": asdict(self.card),
-            "checksum": checksum(weights),
         }
-        write_synced(folder / f"{WEIGHTS}.writing", to_bytes(weights))
-        write_synced(folder / f"{CARD}.writing", json.dumps(card, indent=2).encode())
-        for name in (WEIGHTS, CARD):
-            os.replace(folder / f"{name}.writing", folder / name)
-        sync_folder(folder)
+        weights_aside = files.write_aside(folder / WEIGHTS, weights, {"of": _of(card)})
+        card_aside = files.write_bytes_aside(folder / CARD, json.dumps(card, indent=2).encode())
+        files.put(weights_aside, folder / WEIGHTS)
+        files.put(card_aside, folder / CARD)
 
     @classmethod
     def load(cls, folder: str | Path) -> Segmenter:
@@ -201,7 +195,7 @@ class Segmenter:
                 f"{folder / CARD}: written by nucbook {written['version']}, this is {__version__}, and it "
                 f"does not fit ({error}); install that version, or train again."
             ) from error
-        _fill(networks, folder / WEIGHTS, written["checksum"])
+        _fill(networks, folder / WEIGHTS, _of(written))
         return cls({name: net.to(device()) for name, net in networks.items()}, method, config, card)
 
 
@@ -225,25 +219,29 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise BadModel(f"{path}: cannot be read ({error}); copy the model again, or train again.") from error
     if not isinstance(written, dict) or written.get("format") != FORMAT:
         raise BadModel(f"{path}: not a nucbook model; give the folder that Segmenter.save wrote.")
-    missing = {"version", "method", "config", "card", "checksum"} - set(written)
+    missing = {"version", "method", "config", "card"} - set(written)
     if missing:
         raise BadModel(f"{path}: lacks {', '.join(sorted(missing))}; copy the model again, or train again.")
     return written
 
 
-def _fill(networks: Mapping[str, nn.Module], path: Path, expected: str):
+def _of(card: Mapping[str, Any]) -> str:
+    """What ties weights to their card: method and config. Data, licence, metrics may be written in later."""
+    return fingerprint(card["method"], card["config"])
+
+
+def _fill(networks: Mapping[str, nn.Module], path: Path, of: str):
     again = "copy the model again, or train again"
     try:
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise BadModel(f"{path}: not a whole file of weights ({error}); {again}.") from error
-    if checksum(weights) != expected:
-        raise BadModel(f"{path}: not the weights the card beside it speaks of; {again}.")
+        weights, texts = files.read(path)
+    except files.DamagedFile as error:
+        raise BadModel(f"{path}: {error}; {again}.") from error
+    if texts.get("of") != of:
+        raise BadModel(f"{path}: not the weights that {CARD} beside it speaks of; {again}.")
     for name, network in networks.items():
         start = f"{name}/"
         own = {key.removeprefix(start): value for key, value in weights.items() if key.startswith(start)}
         try:
             network.load_state_dict(own)
         except RuntimeError as error:
-            raise BadModel(f"{path}: the weights do not fit network {name!r} ({error}).") from error
+            raise BadModel(f"{path}: the weights do not fit network {name!r} ({error}); {again}.") from error

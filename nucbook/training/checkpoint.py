@@ -1,7 +1,7 @@
 """Checkpoints that survive a crash: written aside, synced, renamed, the previous one kept.
 
-One safetensors file holds everything: the tensors, and as JSON in its header the rest. So one
-rename makes a checkpoint whole, and nothing executes when it is read.
+One file holds everything: tensors, and as JSON in its header the rest. So one rename makes a
+checkpoint whole.
 """
 
 from __future__ import annotations
@@ -9,25 +9,23 @@ from __future__ import annotations
 import json
 import os
 import warnings
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from nucbook.training import files
+
 LATEST, PREVIOUS = "latest.safetensors", "previous.safetensors"
+
+Tensors = dict[str, Tensor]
+Rest = dict[str, Any]
 
 
 class BadCheckpoint(ValueError):
     """A checkpoint that cannot be used; the message names the file, the reason, the way out."""
-
-
-Tensors = dict[str, Tensor]
-Rest = dict[str, Any]
 
 
 def save(folder: str | Path, tensors: Mapping[str, Tensor], rest: Rest, identity: Mapping[str, str]):
@@ -38,28 +36,19 @@ def save(folder: str | Path, tensors: Mapping[str, Tensor], rest: Rest, identity
 
     Raises OSError where it cannot be written (disk full); the checkpoints that were there stay as they were.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {
-        "identity": json.dumps(dict(identity)),
-        "rest": json.dumps(rest),
-        "checksum": checksum(tensors),
-    }
-    aside = folder / "writing.safetensors"
+    latest = Path(folder) / LATEST
     try:
-        write_synced(aside, to_bytes(tensors, metadata=header))
-        if (folder / LATEST).exists():
-            os.replace(folder / LATEST, folder / PREVIOUS)
-        os.replace(aside, folder / LATEST)
-        sync_folder(folder)
+        texts = {"identity": json.dumps(dict(identity)), "rest": json.dumps(rest)}
+        aside = files.write_aside(latest, tensors, texts)
+        if latest.exists():
+            os.replace(latest, latest.with_name(PREVIOUS))
+        files.put(aside, latest)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise OSError(
             error.errno,
             f"checkpoint not written ({error.strerror}); the earlier ones are intact: "
             "free some space and start again, it resumes there",
-            str(folder / LATEST),
+            str(latest),
         ) from error
 
 
@@ -89,14 +78,12 @@ def load(folder: str | Path, identity: Mapping[str, str]) -> tuple[Tensors, Rest
 
 def _read(path: Path, identity: Mapping[str, str]) -> tuple[Tensors, Rest]:
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        made_by, rest = json.loads(header["identity"]), json.loads(header["rest"])
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise BadCheckpoint(f"{path}: not a whole checkpoint ({error}); delete it to start anew.") from error
-    if header.get("checksum") != checksum(tensors):
-        raise BadCheckpoint(f"{path}: its content is damaged (checksum differs); delete it to start anew.")
+        tensors, texts = files.read(path)
+        made_by, rest = json.loads(texts["identity"]), json.loads(texts["rest"])
+    except files.DamagedFile as error:
+        raise BadCheckpoint(f"{path}: {error}; delete it to start anew.") from error
+    except (KeyError, ValueError) as error:
+        raise BadCheckpoint(f"{path}: not a checkpoint; delete it to start anew.") from error
     other = sorted(key for key in {*made_by, *identity} if made_by.get(key) != identity.get(key))
     if other:
         raise BadCheckpoint(
@@ -104,37 +91,6 @@ def _read(path: Path, identity: Mapping[str, str]) -> tuple[Tensors, Rest]:
             "give this run a folder of its own, or delete that one."
         )
     return tensors, rest
-
-
-def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """8 hex digits over names, types, shapes and values of contiguous CPU tensors."""
-    value = 0
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        value = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), value)
-        if tensor.numel():
-            value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), value)
-    return f"{value:08x}"
-
-
-def write_synced(path: Path, content: bytes):
-    """Write a file and wait until the disk has it."""
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path):
-    """Wait until the disk has the folder's renames; a no-op where a folder cannot be opened (Windows)."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # -- networks and optimiser as flat tensors -------------------------------------------------

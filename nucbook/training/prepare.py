@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast, parse_flag_from_env, send_to_device
+from accelerate.utils import broadcast, broadcast_object_list, parse_flag_from_env, send_to_device
 from torch import nn
 
 
@@ -33,7 +33,24 @@ class Models(dict):
 
 def device() -> torch.device:
     """Where training happens: this process's CUDA device, Apple's MPS, or the CPU."""
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
+    return _processes().device
+
+
+def first_process() -> bool:
+    """Whether this process is the one that writes files; always, where there is only one."""
+    return _processes().is_main_process
+
+
+def agreed(value: Any) -> Any:
+    """The first process's value, in all of them; each waits for the others."""
+    shared = [value]
+    if _processes().num_processes > 1:
+        broadcast_object_list(shared)
+    return shared[0]
+
+
+def _processes() -> PartialState:
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def accelerator_for(mixed_precision: str | None) -> Accelerator:

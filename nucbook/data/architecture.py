@@ -62,7 +62,7 @@ def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[i
     return Layout(depth, empty, vessel, along, across)
 
 
-def _ellipse(distance: np.ndarray, rng: np.random.Generator, centre, radius: float, ratio: float, wobble: np.ndarray):
+def _ellipse(distance: np.ndarray, rng, centre, radius: float, ratio: float, wobble: np.ndarray) -> None:
     """Lower `distance` (H, W) in place to the px from an ellipse with an uneven rim; negative inside."""
     reach = int(2 * radius + 12)
     r0, c0 = np.maximum(np.array(centre, int) - reach, 0)
@@ -89,7 +89,8 @@ def place(organ: Organ, slide: Slide, rng: np.random.Generator, layout: Layout) 
             centre = lattice(rng, shape, 0.9 * radius)
             rows, columns = centre.astype(int).T
             keep = (layout.depth[rows, columns] > 0.6 * radius) & (layout.empty[rows, columns] < 0.02)
-            keep &= field(rng, shape, 4 * radius)[rows, columns] < rng.uniform(-0.5, 2.5)   # crowds and clearings
+            crowds = field(rng, shape, 4 * radius)[rows, columns]           # and clearings between them
+            keep &= crowds < rng.uniform(-0.5, 2.5)
             across_wall = _gradient_angle(layout.depth, rows, columns)
             angle = across_wall if slide.columnar else _swirl(rng, shape, slide.gland / 2, rows, columns)
             scatter = 0.25 if slide.columnar else 0.6
@@ -126,12 +127,12 @@ def _clusters(rng: np.random.Generator, shape: tuple[int, int], scale: float) ->
 
 def _gradient_angle(height: np.ndarray, rows: np.ndarray, columns: np.ndarray, step: int = 3) -> np.ndarray:
     """Direction in which `height` rises at each point, radians from the column axis."""
-    last_row, last_column = height.shape[0] - 1, height.shape[1] - 1
-    down = height[np.minimum(rows + step, last_row), columns] - height[np.maximum(rows - step, 0), columns]
-    right = height[rows, np.minimum(columns + step, last_column)] - height[rows, np.maximum(columns - step, 0)]
+    last = np.array(height.shape) - 1
+    down = height[np.minimum(rows + step, last[0]), columns] - height[np.maximum(rows - step, 0), columns]
+    right = height[rows, np.minimum(columns + step, last[1])] - height[rows, np.maximum(columns - step, 0)]
     return np.arctan2(down, right)
 
 
-def _swirl(rng: np.random.Generator, shape: tuple[int, int], scale: float, rows: np.ndarray, columns: np.ndarray):
+def _swirl(rng, shape: tuple[int, int], scale: float, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Directions that turn slowly over the image, as nuclei of solid nests do."""
     return np.arctan2(field(rng, shape, scale)[rows, columns], field(rng, shape, scale)[rows, columns])

@@ -27,7 +27,7 @@ class Territory:
         apart = inside.astype(np.uint8)
         for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
             apart[here][inside[here] & inside[there] & (labels[here] != labels[there])] = 0
-        within = cv2.distanceTransform(cv2.copyMakeBorder(apart, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 5)
+        within = cv2.distanceTransform(apart, cv2.DIST_L2, 5)
         if not inside.any():
             return Territory(labels, labels, np.full(labels.shape, -1e3, np.float32))
         outside, nearest = cv2.distanceTransformWithLabels(
@@ -35,7 +35,7 @@ class Territory:
         )
         owner = np.zeros(nearest.max() + 1, np.int32)
         owner[nearest[inside]] = labels[inside]
-        depth = np.where(inside, within[1:-1, 1:-1] - 0.5, 0.5 - outside)
+        depth = np.where(inside, within - 0.5, 0.5 - outside)
         return Territory(labels, owner[nearest], depth)
 
 
@@ -62,7 +62,8 @@ def surroundings(slide: Slide, rng: np.random.Generator, layout: Layout, near: T
     torn = smoothstep(strands + 0.5 * field(rng, shape, 25), 2.2 - 6 * slide.cracks, 2.6 - 6 * slide.cracks)
     stroma *= 1 - 0.9 * torn * (slide.cracks > 0)
 
-    tissue = (1 - layout.empty) * (1 - slide.halo * np.exp(-np.maximum(-near.depth, 0) / 2)) * np.exp(0.12 * field(rng, shape, 120))
+    tissue = (1 - layout.empty) * np.exp(0.12 * field(rng, shape, 120))     # sections are not even
+    tissue *= 1 - slide.halo * np.exp(np.minimum(near.depth, 0) / 2)
     cytoplasm *= slide.cytoplasm * epithelium * tissue
     stroma *= slide.fibre * (1 - epithelium) * tissue
     haematoxylin = slide.blue_cytoplasm * cytoplasm + slide.blue_fibre * stroma
@@ -111,15 +112,16 @@ def chromatin(
     haematoxylin += max(slide.nucleus - slide.showing * slide.cytoplasm, 0.35 * slide.nucleus) * nuclear
 
 
-def _nucleoli(rng: np.random.Generator, nuclei: Placed, chance: np.ndarray, density: np.ndarray, shape: tuple[int, int]):
+def _nucleoli(rng, nuclei: Placed, chance: np.ndarray, density: np.ndarray, shape) -> np.ndarray:
     spots = np.zeros(shape, np.float32)
     number = np.where(rng.random(len(nuclei)) < chance, rng.integers(1, 4, len(nuclei)), 0)
     owner = np.repeat(np.arange(len(nuclei)), number)
     radius = nuclei.radius[owner]
     place = nuclei.centre[owner] + radius[:, None] * rng.uniform(-0.35, 0.35, (len(owner), 2))
     size = np.maximum(radius * rng.uniform(0.1, 0.22, len(owner)), 0.8)
-    for (row, column), r, d in zip((place * 16).astype(int).tolist(), (size * 16).astype(int).tolist(), density[owner]):
-        cv2.circle(spots, (column, row), r, float(d), -1, shift=4)
+    fixed = (16 * np.column_stack([place, size])).astype(int)               # 4 fractional bits
+    for (row, column, reach), dark in zip(fixed.tolist(), density[owner].tolist()):
+        cv2.circle(spots, (column, row), reach, dark, -1, shift=4)
     return cv2.GaussianBlur(spots, (0, 0), 0.7)
 
 
@@ -149,8 +151,8 @@ def distract(
 
     smudges = np.zeros(shape, np.float32)                   # nuclei of other planes, too vague to outline
     for _ in range(rng.poisson(u(0, 5) * tiles)):
-        axes = (int(u(4, 14)), int(u(4, 14)))
-        cv2.ellipse(smudges, (int(u(0, shape[1])), int(u(0, shape[0]))), axes, u(0, 180), 0, 360, u(0.1, 0.4), -1)
+        middle, axes = (int(u(0, shape[1])), int(u(0, shape[0]))), (int(u(4, 14)), int(u(4, 14)))
+        cv2.ellipse(smudges, middle, axes, u(0, 180), 0, 360, u(0.1, 0.4), -1)
     haematoxylin += slide.nucleus * cv2.GaussianBlur(smudges, (0, 0), u(2.5, 5))
 
     if rng.random() < 0.3:                                  # crushed nuclei: blue wisps along the fibres
@@ -159,8 +161,8 @@ def distract(
 
     bits = np.zeros(shape, np.float32)                      # fragments, pigment, dust
     for _ in range(rng.poisson(u(0, 10) * tiles)):
-        place = (int(u(0, shape[1])), int(u(0, shape[0])))
-        cv2.ellipse(bits, place, (int(u(1, 3.5)), int(u(1, 3))), u(0, 180), 0, 360, u(0.3, 1.2), -1)
+        middle = (int(u(0, shape[1])), int(u(0, shape[0])))
+        cv2.ellipse(bits, middle, (int(u(1, 3.5)), int(u(1, 3))), u(0, 180), 0, 360, u(0.3, 1.2), -1)
     bits = slide.nucleus * cv2.GaussianBlur(bits, (0, 0), 0.7)
     haematoxylin += bits
     eosin += u(0, 0.6) * bits
@@ -178,7 +180,8 @@ def _red_cells(rng, layout: Layout, labels: np.ndarray, blood: np.ndarray, backg
     for row, column in centres[chosen].tolist():
         axes = (int(16 * radius * rng.uniform(0.8, 1.1)), int(16 * radius * rng.uniform(0.5, 1.1)))
         middle, turn = (int(16 * column), int(16 * row)), rng.uniform(0, 180)
+        pallor = (axes[0] // 2, axes[1] // 2)
         cv2.ellipse(blood, middle, axes, turn, 0, 360, rng.uniform(0.7, 1.6), -1, shift=4)
-        cv2.ellipse(blood, middle, (axes[0] // 2, axes[1] // 2), turn, 0, 360, rng.uniform(0.4, 1.2), -1, shift=4)
+        cv2.ellipse(blood, middle, pallor, turn, 0, 360, rng.uniform(0.4, 1.2), -1, shift=4)
     if chosen.any():
         blood[:] = background * cv2.GaussianBlur(blood, (0, 0), 0.8) * (labels == 0)

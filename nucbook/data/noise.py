@@ -16,9 +16,8 @@ def field(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.
     row, column = rng.uniform(0.5, 1.5, 2)                  # so that no image starts on a node
     window = np.array([[1 / scale, 0, column], [0, 1 / scale, row]], np.float32)
     # Interpolation averages neighbours, which lowers the deviation to about 0.75.
-    return 1.33 * cv2.warpAffine(
-        coarse, window, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
-    )
+    cubic = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return 1.33 * cv2.warpAffine(coarse, window, (width, height), flags=cubic, borderMode=cv2.BORDER_REFLECT)
 
 
 def octaves(rng: np.random.Generator, shape: tuple[int, int], scales: tuple[float, ...]) -> np.ndarray:
@@ -32,7 +31,7 @@ def octaves(rng: np.random.Generator, shape: tuple[int, int], scales: tuple[floa
     return total / np.sqrt(np.float32(len(scales)))
 
 
-def fibres(rng: np.random.Generator, along: np.ndarray, across: np.ndarray, width: float, length: float) -> np.ndarray:
+def fibres(rng, along: np.ndarray, across: np.ndarray, width: float, length: float) -> np.ndarray:
     """float32, deviation about 1: strands `width` px thick and `length` px long.
 
     along, across : float32 (H, W), coordinates of each pixel along and across the strands, px.

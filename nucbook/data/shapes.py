@@ -49,7 +49,9 @@ class Placed:
 
     @staticmethod
     def concatenate(parts: list[Placed]) -> Placed:
-        return Placed(*(np.concatenate([getattr(p, name) for p in parts]) for name in Placed.__dataclass_fields__))
+        """All rows of `parts`, in their order."""
+        names = Placed.__dataclass_fields__
+        return Placed(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def lattice(rng: np.random.Generator, shape: tuple[int, int], pitch: float) -> np.ndarray:
@@ -62,12 +64,22 @@ def lattice(rng: np.random.Generator, shape: tuple[int, int], pitch: float) -> n
 
 
 def outlines(
-    rng: np.random.Generator, population: Population, kind: int, centre: np.ndarray, angle: np.ndarray, shape: tuple[int, int]
+    rng: np.random.Generator,
+    population: Population,
+    kind: int,
+    centre: np.ndarray,
+    angle: np.ndarray,
+    shape: tuple[int, int],
 ) -> Placed:
-    """Give each centre (N, 2) a shape whose long axis points along `angle` (N,), radians from the column axis."""
+    """Give each nucleus a shape.
+
+    centre : float32 (N, 2), row and column, px.
+    angle  : float32 (N,), direction of the long axis, radians from the column axis towards the row axis.
+    shape  : of the image, px.
+    """
     count = len(centre)
     normal = lambda deviation: rng.normal(0, deviation, (count, 1)).astype(np.float32)
-    cut = np.sqrt(1 - 0.9 * rng.random((count, 1), dtype=np.float32) ** 2)  # the knife meets nuclei off-centre
+    cut = np.sqrt(1 - 0.9 * rng.random((count, 1), dtype=np.float32) ** 2)  # the knife misses centres
     radius = 1.1 * cut * population.radius * np.exp(np.clip(normal(population.spread), -0.9, 0.9))
     ratio = np.clip(population.ratio * np.exp(normal(0.25)), 0.16, 1)
     theta = np.linspace(0, 2 * np.pi, VERTICES, endpoint=False, dtype=np.float32)

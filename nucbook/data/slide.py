@@ -11,7 +11,7 @@ from nucbook.data.shapes import Population
 from nucbook.data.stain import Optics
 
 EPITHELIAL, LYMPHOCYTE, STROMAL, ENDOTHELIAL = 1, 2, 3, 4
-CLASS_NAMES = {EPITHELIAL: "epithelial", LYMPHOCYTE: "lymphocyte", STROMAL: "stromal", ENDOTHELIAL: "endothelial"}
+CLASS_NAMES = {1: "epithelial", 2: "lymphocyte", 3: "stromal", 4: "endothelial"}
 MPP = 0.25                          # µm per pixel: a 40× scan
 
 

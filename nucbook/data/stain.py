@@ -71,7 +71,7 @@ def photograph(rng: np.random.Generator, amounts: tuple[np.ndarray, ...], optics
 def _focus(light: np.ndarray, optics: Optics, channel: int) -> np.ndarray:
     row, column = optics.shift[channel]
     move = np.array([[1, 0, column], [0, 1, row]], np.float32)
-    light = cv2.warpAffine(light, move, light.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    light = cv2.warpAffine(light, move, light.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     light = cv2.GaussianBlur(light, (0, 0), optics.blur)
     if optics.sharpen:
         light += optics.sharpen * (light - cv2.GaussianBlur(light, (0, 0), 1.2 + optics.blur / 2))

@@ -23,7 +23,9 @@ from nucbook.sample import Sample
 __all__ = ["CLASS_NAMES", "ORGANS", "Organ", "load", "simulate"]
 
 
-def simulate(organ: str = "breast", size: int | tuple[int, int] = 256, seed: int = 0, patient: int | None = None) -> Sample:
+def simulate(
+    organ: str = "breast", size: int | tuple[int, int] = 256, seed: int = 0, patient: int | None = None
+) -> Sample:
     """One simulated H&E image at 0.25 µm per pixel, with every nucleus labelled and classed.
 
     organ   : a key of `ORGANS`.

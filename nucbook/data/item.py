@@ -36,12 +36,13 @@ class Item:
         """The Sample; raises UnreadableFile where a file is absent, broken, or does not fit the others."""
         for path in self.files:
             if not path.exists():
-                raise UnreadableFile(path, "it is missing", f"{self.name} needs it: unpack the data set again")
+                raise UnreadableFile(path, "it is missing", f"{self.name} needs it: unpack the set again")
         try:
             return self.make()
         except InvalidSample as error:
             files = ", ".join(str(path) for path in self.files)
-            raise UnreadableFile(files, str(error).rstrip("."), "check that these files belong together") from error
+            way_out = "check that these files belong together"
+            raise UnreadableFile(files, str(error).rstrip("."), way_out) from error
 
 
 class LazySamples(Sequence):

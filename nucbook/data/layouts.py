@@ -6,14 +6,17 @@ that this part is not there; `nucbook.data.load` says so with the way to get it.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from nucbook.data.item import Item
-from nucbook.data.readers import aperio, images, matlab, paired
+from nucbook.data.readers import aperio, images, labelme, matlab, paired, pannuke
+from nucbook.data.readers import cryonuseg as imagej
 from nucbook.sample import Sample
 
 KUMAR = json.loads((Path(__file__).parent / "kumar.json").read_text(encoding="utf-8"))
@@ -44,7 +47,7 @@ def kumar(folder: Path, part: str) -> list[Item]:
 
 def _monuseg_item(picture: Path, home: Path, dataset: str) -> Item:
     name = picture.stem
-    meta = _tcga_meta(name, dataset, KUMAR["organ"].get(name))
+    meta = _meta(dataset, name, KUMAR["organ"].get(name), _tcga_patient(name))
     labels = home / "Labels" / f"{name}.png"
     if labels.exists():
         return Item(name, (picture, labels), partial(paired.read_pair, picture, labels, name, 0.25, meta))
@@ -73,8 +76,9 @@ def tnbc(folder: Path, part: str) -> list[Item]:
         for picture in images.find_pictures(home / f"Slide_{patient:02}"):
             name = picture.stem
             mask = home / f"GT_{patient:02}" / picture.name
-            meta = {"dataset": "tnbc", "organ": "Breast", "patient": f"{patient:02}", "image": name}
-            items.append(Item(name, (picture, mask), partial(paired.read_pair_of_mask, picture, mask, name, 0.25, meta)))
+            meta = _meta("tnbc", name, "Breast", f"{patient:02}")
+            read = partial(paired.read_pair_of_mask, picture, mask, name, 0.25, meta)
+            items.append(Item(name, (picture, mask), read))
     return items
 
 
@@ -100,7 +104,6 @@ def _consep_sample(picture: Path, mat: Path, has_seven_types: Callable[[], bool]
     instances, class_of = matlab.read_mat(mat)
     if has_seven_types():
         class_of = {i: _CONSEP_MERGED.get(kind, 0) for i, kind in class_of.items()}
-    meta = {"dataset": "consep", "organ": "Colon", "patient": None, "image": picture.stem}
     return Sample(
         images.read_rgb(picture),
         instances,
@@ -108,7 +111,7 @@ def _consep_sample(picture: Path, mat: Path, has_seven_types: Callable[[], bool]
         class_names=CONSEP_CLASSES,
         mpp=0.25,
         name=picture.stem,
-        meta=meta,
+        meta=_meta("consep", picture.stem, "Colon"),
     )
 
 
@@ -116,6 +119,169 @@ def _has_seven_types(mats: list[Path]) -> bool:
     # One image cannot tell: type 4 is malignant epithelial in the released files, spindle-shaped in
     # copies that were merged. Types beyond 4 anywhere in the part can.
     return any(matlab.read_mat_classes(mat).max(initial=0) > 4 for mat in mats if mat.exists())
+
+
+# -- Lizard, and DigestPath within it ---------------------------------------------------------
+
+LIZARD_CLASSES = {
+    1: "neutrophil",
+    2: "epithelial",
+    3: "lymphocyte",
+    4: "plasma",
+    5: "eosinophil",
+    6: "connective",
+}
+_LIZARD_SPLIT = {"train": "1", "validation": "2", "test": "3"}
+
+
+def lizard(folder: Path, part: str, dataset: str = "lizard", source: str = "") -> list[Item]:
+    """`Lizard_Images1|2/*.png`, `Lizard_Labels/Labels/*.mat`, `Lizard_Labels/info.csv` (its column Split).
+
+    The parts are the three folds of the release: train = 1, validation = 2, test = 3.
+    source : only images whose name begins so ("dpath_", "consep_", …).
+    """
+    labels = _first_folder(folder, ("Lizard_Labels", "lizard_labels/Lizard_Labels"))
+    if not (labels / "info.csv").exists():
+        return []
+    homes = [_first_folder(folder, (f"Lizard_Images{i}", f"lizard_images{i}/Lizard_Images{i}")) for i in "12"]
+    with (labels / "info.csv").open(encoding="utf-8-sig", newline="") as table:
+        rows = [row for row in csv.DictReader(table) if row["Filename"].startswith(source)]
+    items = []
+    for row in rows:
+        if row["Split"].strip() == _LIZARD_SPLIT[part]:
+            name = row["Filename"].removesuffix(".png")
+            home = next((home for home in homes if (home / f"{name}.png").exists()), homes[0])
+            files = home / f"{name}.png", labels / "Labels" / f"{name}.mat"
+            meta = {**_meta(dataset, name, "Colon"), "source": row.get("Source")}
+            items.append(Item(name, files, partial(_lizard_sample, *files, name, meta)))
+    return items
+
+
+def digestpath(folder: Path, part: str) -> list[Item]:
+    """The DigestPath images of Lizard, which alone have outlines of nuclei."""
+    return lizard(folder, part, dataset="digestpath", source="dpath_")
+
+
+def _lizard_sample(picture: Path, mat: Path, name: str, meta: dict[str, Any]) -> Sample:
+    instances, class_of = matlab.read_mat(mat)
+    return Sample(
+        images.read_rgb(picture),
+        instances,
+        class_of=class_of,
+        class_names=LIZARD_CLASSES,
+        mpp=0.5,
+        name=name,
+        meta=meta,
+    )
+
+
+# -- PanNuke ----------------------------------------------------------------------------------
+
+_PANNUKE_FOLDS = {"train": 1, "validation": 2, "test": 3}
+
+
+def pannuke_fold(folder: Path, part: str) -> list[Item]:
+    """`Fold k/images/foldk/{images,types}.npy` + `Fold k/masks/foldk/masks.npy`.
+
+    The parts are the first of the three official rotations: train = 1, validation = 2, test = 3.
+    """
+    k = _PANNUKE_FOLDS[part]
+    home = _first_folder(folder, (f"Fold {k}", f"fold_{k}/Fold {k}", f"fold{k}/Fold {k}"))
+    pictures, types = (home / "images" / f"fold{k}" / f"{name}.npy" for name in ("images", "types"))
+    masks = home / "masks" / f"fold{k}" / "masks.npy"
+    if not home.is_dir():
+        return []
+    items = []
+    for i, tissue in enumerate(pannuke.read_fold(pictures, masks, types)):
+        name = f"fold{k}_{i:04}"
+        meta = {**_meta("pannuke", name, tissue), "fold": k}
+        read = partial(pannuke.read_patch, pictures, masks, i, name, 0.25, meta)
+        items.append(Item(name, (pictures, masks, types), read))
+    return items
+
+
+# -- MoNuSAC ----------------------------------------------------------------------------------
+
+MONUSAC_CLASSES = {1: "Epithelial", 2: "Lymphocyte", 3: "Macrophage", 4: "Neutrophil"}
+
+_MONUSAC_FOLDERS = {
+    "train": ("MoNuSAC_images_and_annotations", "MoNuSAC_images_and_annotations_trainning"),
+    "test": ("MoNuSAC Testing Data and Annotations", "MoNuSAC_Testing_Data_and_Annotations"),
+}
+
+
+def monusac(folder: Path, part: str) -> list[Item]:
+    """`<patient>/<patient>_k.tif` + `.xml`; the .svs beside them holds the same picture."""
+    items = []
+    for patient in sorted(_first_folder(folder, _MONUSAC_FOLDERS[part]).glob("TCGA-*")):
+        for picture in images.find_pictures(patient):
+            name, xml = picture.stem, picture.with_suffix(".xml")
+            meta = _meta("monusac", name, patient=_tcga_patient(name))
+            read = partial(aperio.read_sample, picture, xml, name, 0.25, meta, MONUSAC_CLASSES)
+            items.append(Item(name, (picture, xml), read))
+    return items
+
+
+# -- CryoNuSeg --------------------------------------------------------------------------------
+
+# The first of three mark-ups: by this annotator once more, and by a second one, there are two others.
+_CRYONUSEG_MARKUP = ("Annotator 1 (biologist)", "Annotator 1 (biologist)/Annotator 1 (biologist)")
+
+
+def cryonuseg(folder: Path, part: str) -> list[Item]:
+    """`tissue images/*.tif` + the first mark-up's `label masks modify/*.tif`, or its ImageJ zips.
+
+    The two zips of the project's first samples (`TCGA-….zip`, picture and outlines in one) are read too.
+    """
+    markup = _first_folder(folder, _CRYONUSEG_MARKUP)
+    if part != "all":
+        return []
+    items = []
+    for picture in images.find_pictures(folder / "tissue images"):
+        name = picture.stem
+        meta = _meta("cryonuseg", name, organ=name.removeprefix("Human_").rsplit("_", 1)[0], patient=name)
+        masks, rois = markup / "label masks modify" / f"{name}.tif", markup / "Imagj_zips" / f"{name}.zip"
+        outlined = rois.exists() and not masks.exists()
+        read, labels = (imagej.read_pair_of_rois, rois) if outlined else (paired.read_pair, masks)
+        items.append(Item(name, (picture, labels), partial(read, picture, labels, name, 0.25, meta)))
+    for bundle in sorted(folder.glob("TCGA-*.zip")):
+        name = bundle.stem
+        meta = _meta("cryonuseg", name, patient=_tcga_patient(name))
+        items.append(Item(name, (bundle,), partial(imagej.read_bundle, bundle, name, 0.25, meta)))
+    return items
+
+
+# -- ChromSeg-SSL -----------------------------------------------------------------------------
+
+CHROMOSOMES = {**{i: str(i) for i in range(1, 23)}, 23: "X", 24: "Y"}
+_CHROMSEG_LABELS = {i: str(i) for i in range(1, 25)}        # the files write 23 and 24 for X and Y
+
+
+def chromseg(folder: Path, part: str) -> list[Item]:
+    """`labeled/{train,test}_labelme/<patient>/*.json` (LabelMe), `unlabeled/**/*.png`.
+
+    The release could not be had; these folders are those that the authors' code reads.
+    """
+    if part == "unlabelled":
+        found = sorted((folder / "unlabeled").rglob("*"))
+        pictures = [path for path in found if path.suffix.lower() in images.PICTURES]
+        return [_chromosome_item(folder, path, _unlabelled_chromosomes) for path in pictures]
+    home = folder / "labeled" / f"{part}_labelme"
+    return [_chromosome_item(folder, path, _labelled_chromosomes) for path in sorted(home.rglob("*.json"))]
+
+
+def _chromosome_item(folder: Path, path: Path, read: Callable) -> Item:
+    name = path.relative_to(folder).with_suffix("").as_posix()
+    return Item(name, (path,), partial(read, path, name, _meta("chromseg", name, patient=path.parent.name)))
+
+
+def _labelled_chromosomes(path: Path, name: str, meta: dict[str, Any]) -> Sample:
+    sample = labelme.read_sample(path, name, None, meta, _CHROMSEG_LABELS)
+    return replace(sample, class_names=CHROMOSOMES)
+
+
+def _unlabelled_chromosomes(path: Path, name: str, meta: dict[str, Any]) -> Sample:
+    return Sample(images.read_rgb(path), name=name, meta=meta)
 
 
 # -- helpers ----------------------------------------------------------------------------------
@@ -126,14 +292,24 @@ def _first_folder(folder: Path, names: tuple[str, ...]) -> Path:
     return next((folder / name for name in names if (folder / name).is_dir()), folder / names[0])
 
 
-def _tcga_meta(name: str, dataset: str, organ: str | None) -> dict[str, Any]:
+def _meta(dataset: str, name: str, organ: str | None = None, patient: str | None = None) -> dict[str, Any]:
+    return {"dataset": dataset, "organ": organ, "patient": patient, "image": name}
+
+
+def _tcga_patient(name: str) -> str:
     """A TCGA barcode begins with project, tissue source site and participant: these name the patient."""
-    return {"dataset": dataset, "organ": organ, "patient": "-".join(name.split("-")[:3]), "image": name}
+    return "-".join(name.split("-")[:3])
 
 
 LAYOUTS: dict[str, Callable[[Path, str], list[Item]]] = {
     "monuseg": monuseg,
     "kumar": kumar,
     "tnbc": tnbc,
+    "cryonuseg": cryonuseg,
+    "digestpath": digestpath,
+    "monusac": monusac,
+    "pannuke": pannuke_fold,
     "consep": consep,
+    "lizard": lizard,
+    "chromseg": chromseg,
 }

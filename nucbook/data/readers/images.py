@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -14,44 +15,46 @@ from nucbook.sample import InvalidSample, to_instances, to_rgb
 
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp")
 
-# What Pillow, tifffile and numpy raise on files that are cut short or are something else.
-BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, struct.error, TypeError)
+# What Pillow, tifffile, numpy and scipy raise on files that are cut short or are something else.
+BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error)
+
+_RGB_OF = {"P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "LA": "RGBA", "PA": "RGBA"}
 
 
-def read_array(path: Path) -> np.ndarray:
+def read_array(path: Path, content: BinaryIO | None = None, indices: bool = False) -> np.ndarray:
     """The pixels of a PNG, TIFF, JPEG, BMP, WebP or .npy file, as stored: (H, W) or (H, W, C).
 
-    Palettes are resolved to RGB. The format is told by the content, so a JPEG named .png is read.
+    content : an open binary stream to read instead, as a member of a zip; `path` then names it.
+    indices : a palette picture gives its indices (label maps), not its colours.
+    The format is told by the content, so a JPEG named .png is read.
     Raises UnreadableFile for anything truncated, of another format, or with pickled content.
     """
-    path = Path(path)
     if path.suffix.lower() == ".npy":
         return read_npy(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(content or path) as image:
             if getattr(image, "n_frames", 1) > 1:
-                raise UnreadableFile(path, f"it holds {image.n_frames} pictures", "save one picture per file")
-            if image.mode in ("P", "PA", "LA", "CMYK", "YCbCr", "LAB", "HSV"):
-                image = image.convert("RGBA" if image.mode in ("PA", "LA") or "transparency" in image.info else "RGB")
-            return np.asarray(image)
+                raise UnreadableFile(path, f"it holds {image.n_frames} pictures", "save one picture a file")
+            mode = "RGBA" if "transparency" in image.info else _RGB_OF.get(image.mode, image.mode)
+            return np.array(image if indices or mode == image.mode else image.convert(mode))
     except UnreadableFile:
         raise
     except Image.DecompressionBombError as error:
-        raise UnreadableFile(path, str(error), "read slides of this size block by block") from error
+        raise UnreadableFile(path, str(error).rstrip("."), "read slides this large block by block") from error
     except BROKEN as error:
-        # Pillow does not know every TIFF (float RGB, 16-bit RGB): tifffile does.
-        if path.suffix.lower() in (".tif", ".tiff"):
+        # Pillow does not know every TIFF (float RGB, 16-bit RGB); tifffile does.
+        if content is None and path.suffix.lower() in (".tif", ".tiff"):
             return _read_tiff(path)
         raise UnreadableFile(path, f"no intact picture ({error})") from error
 
 
-def read_rgb(path: Path) -> np.ndarray:
+def read_rgb(path: Path, content: BinaryIO | None = None) -> np.ndarray:
     """uint8 (H, W, 3); conversions are those of `to_rgb`, with its warnings.
 
     Raises UnreadableFile for a broken file, or a picture that `to_rgb` refuses.
     """
     try:
-        return to_rgb(read_array(path), name=str(path))
+        return to_rgb(read_array(path, content), name=str(path))
     except InvalidSample as error:
         raise _renamed(path, error) from error
 
@@ -62,7 +65,7 @@ def read_labels(path: Path) -> np.ndarray:
     Raises UnreadableFile for a broken file, or an array that is no label map.
     """
     try:
-        return to_instances(read_array(path), name=str(path))
+        return to_instances(read_array(path, indices=True), name=str(path))
     except InvalidSample as error:
         raise _renamed(path, error) from error
 
@@ -76,7 +79,7 @@ def read_npy(path: Path, mmap_mode: str | None = None) -> np.ndarray:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """Pictures of a folder by name; hidden files (macOS leaves `._…` beside each) are left out."""
+    """Pictures of a folder, by name; hidden files (macOS leaves `._…` beside each) are left out."""
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))

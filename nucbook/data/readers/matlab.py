@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
@@ -25,46 +26,45 @@ def read_mat(path: Path) -> tuple[np.ndarray, dict[int, int]]:
     """
     content = _load(path)
     if "inst_map" not in content:
-        names = sorted(name for name in content if not name.startswith("__"))
+        names = ", ".join(sorted(name for name in content if not name.startswith("__"))) or "nothing"
         raise UnreadableFile(path, f"no inst_map in it, only {names}", "use the label files as released")
     try:
-        instances = to_instances(content["inst_map"], name=str(path))
+        instances = to_instances(content["inst_map"], name="inst_map")
     except InvalidSample as error:
-        raise UnreadableFile(path, f"inst_map: {error}") from error
+        raise UnreadableFile(path, str(error).rstrip("."), "use the label files as released") from error
     return instances, _classes(content, instances, path)
 
 
 def read_mat_classes(path: Path) -> np.ndarray:
-    """The class of each instance alone, without reading the maps; empty where the file has none."""
-    content = _load(path, variable_names=["inst_type", "class"])
-    return np.concatenate([np.ravel(content[key]) for key in ("inst_type", "class") if key in content] or [[]]).astype(int)
+    """The class of each instance alone (CoNSeP), without reading the maps; empty where there are none."""
+    content = _load(path, variable_names=["inst_type"])
+    return np.ravel(content.get("inst_type", [])).astype(int)
 
 
-def _classes(content: Mapping, instances: np.ndarray, path: Path) -> dict[int, int]:
-    ids = np.unique(instances)
-    ids = ids[ids > 0]
+def _classes(content: Mapping[str, Any], instances: np.ndarray, path: Path) -> dict[int, int]:
+    ids = np.unique(instances[instances > 0])
     if "class" in content and "id" in content:
         ids, classes = np.ravel(content["id"]), np.ravel(content["class"])
     elif "inst_type" in content:
         classes = np.ravel(content["inst_type"])
-        if len(classes) != len(ids) and len(classes) == instances.max():
+        if len(classes) != len(ids) and len(classes) == instances.max(initial=0):
             ids = np.arange(1, len(classes) + 1)            # a row was kept for an id without pixels
-    elif "type_map" in content:
-        type_map = np.asarray(content["type_map"])
-        rows = np.zeros(instances.max() + 1, np.int64)
-        rows[instances] = type_map                          # any pixel of an instance has its class
-        classes = rows[ids]
+    elif np.shape(content.get("type_map")) == instances.shape:
+        class_at = np.zeros(instances.max(initial=0) + 1, np.int64)
+        class_at[instances] = content["type_map"]           # any pixel of an instance has its class
+        classes = class_at[ids]
     else:
         return {}
     if len(ids) != len(classes):
-        raise UnreadableFile(path, f"{len(classes)} classes for {len(ids)} instances", "use the label files as released")
+        reason = f"{len(classes)} classes for {len(ids)} instances"
+        raise UnreadableFile(path, reason, "use the label files as released")
     return dict(zip(ids.astype(int).tolist(), classes.astype(int).tolist()))
 
 
-def _load(path: Path, **options) -> Mapping:
+def _load(path: Path, **options) -> dict[str, Any]:
     try:
         return loadmat(path, **options)
-    except NotImplementedError as error:                    # HDF5 inside: MATLAB 7.3
-        raise UnreadableFile(path, "a MATLAB 7.3 file", "save it with the option -v7") from error
+    except NotImplementedError as error:                    # HDF5 inside
+        raise UnreadableFile(path, "a MATLAB 7.3 file", "save it from MATLAB with the option -v7") from error
     except (MatReadError, zlib.error, *BROKEN) as error:
         raise UnreadableFile(path, f"no intact .mat file ({error})") from error

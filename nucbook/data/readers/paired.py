@@ -24,13 +24,12 @@ def read_pair_of_mask(image: Path, mask: Path, name: str, mpp: float | None, met
     """A picture and either its label map or its foreground mask, where nuclei do not touch.
 
     TNBC is released as masks of two values whose 8-connected pieces are the nuclei, and
-    redistributed as label maps: one id or value other than 0 means a mask.
+    redistributed as label maps: a single value of 1 or 255 beside 0 means a mask.
     Raises UnreadableFile for broken files.
     """
-    raw = read_array(mask)
+    raw = read_array(mask, indices=True)
     plane = raw if raw.ndim == 2 else raw[..., 0]
-    values = np.unique(plane)
-    if plane.dtype == bool or (len(values) <= 2 and values[-1] in (1, 255)):
+    if plane.dtype == bool or set(np.unique(plane)) - {0} in ({1}, {255}):
         instances, _ = ndimage.label(plane, structure=np.ones((3, 3)))
         return Sample(read_rgb(image), instances.astype(np.int32), mpp=mpp, name=name, meta=meta)
     return read_pair(image, mask, name, mpp, meta)

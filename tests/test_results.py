@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nucbook.results import KEYS, BadResults, Results, folder
+
+
+def line(**changes):
+    return {
+        "run": "a1", "paper": "ircr", "table": "2", "row": "IRCR-Net", "dataset": "CoNSeP", "data": "real",
+        "labels": "1/8", "fold": 0, "seed": 0, "profile": "short", "schedule": "short: steps 9 → 3",
+        "init": "scratch", "selection": "last", "metrics": {"dice": 0.5, "aji": 0.25}, "images": 2,
+        "per_image": [{"name": "a", "dice": 0.5}], "seconds": 12.0, "device": "cpu, 2 cores",
+        "versions": {"nucbook": "0.1"}, "config": {"steps": 3}, **changes,
+    }
+
+
+@pytest.fixture
+def results(tmp_path):
+    return Results(tmp_path / "results" / "ircr.jsonl")
+
+
+def test_lines_come_back_in_their_order(results):
+    assert results.lines() == []
+    assert results.frame().empty
+    for seed in range(3):
+        results.append(line(seed=seed, run=f"r{seed}"))
+    assert [found["seed"] for found in results.lines()] == [0, 1, 2]
+    assert results.lines()[1] == line(seed=1, run="r1")
+    assert list(json.loads(results.path.read_text().splitlines()[0])) == list(KEYS)
+
+
+def test_the_frame_has_a_column_a_metric(results):
+    results.append(line())
+    results.append(line(run="a2", seed=1, metrics={"dice": 0.7, "pq": 0.1}))
+    frame = results.frame()
+    assert frame.dice.tolist() == [0.5, 0.7]
+    assert math.isnan(frame.aji[1])
+    assert "metrics" not in frame
+    assert frame.seed.tolist() == [0, 1]
+
+
+def test_the_later_of_two_measurements_stands(results):
+    results.append(line())
+    results.append(line(metrics={"dice": 0.9}))
+    results.append(line(profile="quick"))
+    assert results.frame().dice.tolist() == [0.9, 0.5]
+
+
+def test_numbers_of_numpy_and_nan_are_kept(results):
+    results.append(line(metrics={"dice": np.float32(0.5), "aji": float("nan")}, images=np.int64(3)))
+    assert "NaN" not in results.path.read_text()
+    found = results.lines()[0]
+    assert found["metrics"]["dice"] == 0.5
+    assert math.isnan(found["metrics"]["aji"])
+    assert found["images"] == 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(cut=st.integers(1, 300), ended=st.booleans(), read_first=st.booleans())
+def test_a_torn_last_line_is_kept_aside_and_the_rest_used(tmp_path_factory, cut, ended, read_first):
+    results = Results(tmp_path_factory.mktemp("r") / "ircr.jsonl")
+    for seed in range(3):
+        results.append(line(seed=seed, run=f"r{seed}"))
+    whole = results.path.read_bytes().splitlines(keepends=True)
+    torn = whole[2][: min(cut, len(whole[2]) - 3)]
+    results.path.write_bytes(whole[0] + whole[1] + torn + b"\n" * ended)
+    with pytest.warns(UserWarning, match=r"ircr\.jsonl: its last line is torn .* the 2 lines before it are used"):
+        if read_first:
+            assert len(results.lines()) == 2
+        else:
+            results.append(line(run="new"))
+    if read_first:
+        results.append(line(run="new"))
+    assert [found["run"] for found in results.lines()] == ["r0", "r1", "new"]
+    aside, = results.path.parent.glob("ircr.jsonl.torn-*")
+    assert aside.read_bytes() == torn
+
+
+def test_a_last_line_that_lacks_only_its_end_is_whole(results):
+    results.append(line())
+    results.path.write_bytes(results.path.read_bytes().rstrip())
+    results.append(line(run="b"))
+    assert [found["run"] for found in results.lines()] == ["a1", "b"]
+
+
+def test_a_bad_line_inside_is_named(results):
+    results.append(line())
+    good = results.path.read_text()
+    results.path.write_text(good + "<<<<<<< ours\n" + good)
+    with pytest.raises(BadResults, match=r"ircr\.jsonl, line 2: not a results line .*mend it or take it out"):
+        results.frame()
+    results.path.write_text(good + '{"run": "a"}\n' + good)
+    with pytest.raises(BadResults, match="line 2: lacks paper, table"):
+        results.lines()
+
+
+def test_only_whole_lines_are_written(results):
+    with pytest.raises(ValueError, match=r"a results line has run, paper.*wrong or missing: row, rows"):
+        results.append({**{k: v for k, v in line().items() if k != "row"}, "rows": 1})
+    assert results.lines() == []
+
+
+MANY = """
+import json, sys
+from nucbook.results import Results
+line = json.loads(sys.argv[3])
+for i in range(20):
+    Results(sys.argv[1]).append({**line, "run": f"{sys.argv[2]}-{i}"})
+"""
+
+
+def test_two_writers_do_not_tear_each_others_lines(results):
+    run = [sys.executable, "-c", MANY, results.path]
+    both = [subprocess.Popen([*run, name, json.dumps(line())]) for name in ("a", "b")]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    assert {found["run"] for found in results.lines()} == {f"{name}-{i}" for name in "ab" for i in range(20)}
+
+
+def test_a_paper_has_its_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUCBOOK_RESULTS", str(tmp_path))
+    assert Results("ircr").path == tmp_path / "ircr.jsonl"
+    monkeypatch.delenv("NUCBOOK_RESULTS")
+    assert folder().name == "results"

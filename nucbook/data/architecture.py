@@ -28,7 +28,7 @@ def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[i
     height, width = shape
     nest = field(rng, shape, slide.gland) + 0.25 * field(rng, shape, slide.gland / 3)
     glandular = slide.wall < np.inf
-    share = np.clip(organ.epithelium + rng.normal(0, 0.25), 0, 0.85 if glandular else 1)
+    share = np.clip(organ.epithelium + rng.normal(-0.08, 0.3), 0, 0.85 if glandular else 1)
     epithelium = nest > (np.quantile(nest[::4, ::4], 1 - share) if share < 1 else -np.inf)
     if epithelium.all():                                    # no pixel to measure the distance from
         depth = np.full(shape, 1e3, np.float32)

@@ -19,8 +19,10 @@ from nucbook.sample import Sample
 CLASS_NAMES = {i: name for i, name in enumerate([*map(str, range(1, 23)), "X", "Y"], start=1)}
 
 LENGTH = np.array(                  # 10⁶ base pairs, chromosomes 1 to 22, X, Y
-    [249, 242, 198, 190, 182, 171, 159, 145, 138, 134, 135, 133]
-    + [114, 107, 102, 90, 83, 80, 59, 64, 47, 51, 156, 57],
+    [
+        *(249, 242, 198, 190, 182, 171, 159, 145, 138, 134, 135, 133),
+        *(114, 107, 102, 90, 83, 80, 59, 64, 47, 51, 156, 57),
+    ],
     float,
 )
 CENTROMERE = np.array(              # 10⁶ base pairs from the tip of the short arm

@@ -62,7 +62,7 @@ class Slide:
     clear: float                    # 0..1, how empty the cytoplasm looks
     foam: float                     # 0..1, strength of vacuoles
     membrane: float                 # cell borders: density added (> 0) or taken (< 0), relative
-    halo: float                     # 0..1, retraction round nuclei
+    halo: float                     # < 1, retraction round nuclei; < 0: denser there
     grain: float                    # deviation of log density in cytoplasm and stroma
     fibre_width: float              # px
     waviness: float                 # px, sideways swing of the fibres
@@ -92,17 +92,17 @@ class Slide:
             fibre=background * u(0.6, 1.4),
             blue_cytoplasm=u(0, 0.75) ** 1.3,
             blue_fibre=u(0, 0.35),
-            showing=u(0.55, 1.05),
+            showing=u(0.65, 1.05),
             gland=(u(45, 90) if glandular else u(60, 150)) * scale,
             wall=radius * u(3, 8) if glandular else math.inf,
             columnar=columnar,
             clear=u(0.4, 0.95) if rng.random() < organ.clear else 0.0,
             foam=max(0.0, u(-0.6, 1)),
             membrane=u(-0.6, 1.0),
-            halo=max(0.0, u(-0.4, 0.8)),
+            halo=u(-0.5, 0.65),
             grain=u(0.1, 0.4),
             fibre_width=u(1.5, 5) * scale,
-            waviness=u(5, 30),
+            waviness=u(4, 18),
             cracks=max(0.0, u(-0.1, 0.25)),
             fine=u(1.2, 2.2),
             coarse=radius * u(0.25, 0.5),

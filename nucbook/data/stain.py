@@ -28,7 +28,7 @@ class Optics:
         u = rng.uniform
         dyes = np.array(
             [
-                [u(0.44, 0.72), 0.72, u(0.20, 0.44)],                       # haematoxylin
+                [u(0.42, 0.68), 0.72, u(0.20, 0.44)],                       # haematoxylin
                 [u(0.10, 0.46), u(0.66, 0.92), u(0.16, 0.66)],              # eosin
                 [u(0.05, 0.30), u(0.65, 0.85), u(0.45, 0.80)],              # haemoglobin
             ],

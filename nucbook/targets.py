@@ -186,7 +186,7 @@ def _distances_by_crops(labels: Tensor, normalise: bool) -> Tensor:
     diagonal = np.hypot(*maps.shape[1:])
     for image, result in zip(maps, out):
         for i, window in _windows(image):
-            window = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in window)     # its strangers too
+            window = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in window)  # with its rim
             mask = image[window] == i
             distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
             np.minimum(distance, diagonal, out=distance)

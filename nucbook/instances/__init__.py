@@ -1,0 +1,1 @@
+"""From what a network says of each pixel to nuclei: watershed, mean shift, block-wise stitching."""

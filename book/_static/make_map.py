@@ -39,7 +39,8 @@ def drawn(x, y, a, b, degrees, fill="none", stroke="none", width=1.5, dash="", o
     """An ellipse as an SVG element; smaller than its path."""
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
     return (f'<ellipse cx="{x:.1f}" cy="{y:.1f}" rx="{a:.1f}" ry="{b:.1f}" '
-            f'transform="rotate({degrees:.0f} {x:.1f} {y:.1f})" fill="{fill}" stroke="{stroke}" stroke-width="{width}"{dashes} opacity="{opacity}"/>')
+            f'transform="rotate({degrees:.0f} {x:.1f} {y:.1f})" fill="{fill}" stroke="{stroke}" '
+            f'stroke-width="{width}"{dashes} opacity="{opacity}"/>')
 
 
 def panel(*parts: str) -> str:

@@ -99,8 +99,8 @@ class Results:
         if texts and not _is_line(texts[-1]):
             torn = texts.pop()
             warnings.warn(
-                f"{self.path}: its last line is torn (a crash while it was written?); it is kept beside it in "
-                f"a .torn-… file, the {len(texts)} lines before it are used.",
+                f"{self.path}: its last line is torn (a crash while it was written?); it is kept in a file "
+                f"of its own, .torn-…, and the {len(texts)} lines before it are used.",
                 stacklevel=4,
             )
         lines = [_parsed(text, f"{self.path}, line {i}") for i, text in enumerate(texts, start=1)]

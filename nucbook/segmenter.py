@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nucbook import __version__
+from nucbook.instances import stitch
 from nucbook.nuclei import Nuclei
 from nucbook.rows import fingerprint
 from nucbook.sample import to_rgb
@@ -124,8 +125,6 @@ class Segmenter:
         block, margin : pixels; a nucleus belongs to the block that holds its centroid, and is seen with
                  `margin` around the block, which should exceed a nucleus.
         """
-        from nucbook.instances import stitch
-
         return stitch.segment(reader, self.nuclei, block, margin)
 
     def nuclei(self, image: np.ndarray) -> Nuclei:

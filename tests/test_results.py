@@ -73,7 +73,7 @@ def test_a_torn_last_line_is_kept_aside_and_the_rest_used(tmp_path_factory, cut,
     whole = results.path.read_bytes().splitlines(keepends=True)
     torn = whole[2][: min(cut, len(whole[2]) - 3)]
     results.path.write_bytes(whole[0] + whole[1] + torn + b"\n" * ended)
-    with pytest.warns(UserWarning, match=r"ircr\.jsonl: its last line is torn .* the 2 lines before it are used"):
+    with pytest.warns(UserWarning, match=r"ircr\.jsonl: its last line is torn .* and the 2 lines before it are used"):
         if read_first:
             assert len(results.lines()) == 2
         else:

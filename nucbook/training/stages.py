@@ -150,13 +150,23 @@ class Desk:
         return True
 
     def fit(self, *args: Any, **kwargs: Any) -> History:
-        """`nucbook.training.fit` with the desk's seed, time limit and a checkpoint of this stage.
+        """`nucbook.training.fit` with the desk's `orders`.
 
         A stage that calls it twice names its parts by `stage=`. Raises OutOfTime where the limit stops it.
         """
-        part = kwargs.setdefault("stage", "train")
-        history = fit(*args, **kwargs, seed=self.seed, checkpoint=self.here / "checkpoint" / part,
-                      minutes=self.minutes_left(), progress=self.progress)
+        return self.finished(fit(*args, **kwargs, **self.orders(kwargs.get("stage", "train"))))
+
+    def orders(self, part: str = "train") -> dict[str, Any]:
+        """Seed, checkpoint folder, minutes left and progress, as `fit` and functions like it take them."""
+        return {
+            "seed": self.seed,
+            "checkpoint": self.here / "checkpoint" / part,
+            "minutes": self.minutes_left(),
+            "progress": self.progress,
+        }
+
+    def finished(self, history: History) -> History:
+        """The history of a training that came to its end; raises OutOfTime where the limit stopped it."""
         if not history.finished:
             raise OutOfTime(f"{self.stage} stopped after {history.step} steps; the next call goes on.")
         return history

@@ -1,0 +1,137 @@
+"""A table as the book shows it: published, measured, difference, and "not run" where nothing was."""
+
+from __future__ import annotations
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from nucbook.results import Results
+from nucbook.rows import Table
+from nucbook.tables import published
+
+NOT_RUN = "not run"
+INDEX = ["row", "dataset", "labels"]
+
+
+class NotMeasured(ValueError):
+    """Values that are no measurement on real slides were asked to stand as one."""
+
+
+def compare(
+    table: Table, profile: str = "short", results: Results | None = None, printed: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Published beside measured, in numbers.
+
+    profile : whose runs stand as measured, "short" or "paper"; "quick" raises NotMeasured.
+    results : where runs are stored; None = the paper's file.
+    printed : what was published; None = `published()`.
+
+    Returns a frame of floats: a row for each (row, dataset, labels), columns (metric, what) with what =
+    published, published std, measured, std, runs, difference, in the paper's unit; NaN where there is
+    none. std is over runs (seeds and folds) and needs two. Raises NotMeasured as `measured` does.
+    """
+    keys = list(dict.fromkeys(table.columns.values()))
+    ours = measured(table, profile, results).reindex(columns=[*INDEX, *keys])
+    ours = ours.astype(dict.fromkeys(keys, float))          # a column of None has no mean
+    theirs = _published(table, published() if printed is None else printed)
+    index = _index(table, theirs)
+    columns = {}
+    for metric, key in table.columns.items():
+        says = theirs[theirs.metric == metric].set_index(INDEX)[["value", "std"]].reindex(index)
+        found = ours.groupby(INDEX)[key].agg(["mean", "std", "count"]).reindex(index)
+        columns |= {
+            (metric, "published"): says["value"],
+            (metric, "published std"): says["std"],
+            (metric, "measured"): found["mean"] * table.unit,
+            (metric, "std"): found["std"] * table.unit,
+            (metric, "runs"): found["count"].fillna(0),
+            (metric, "difference"): found["mean"] * table.unit - says["value"],
+        }
+    return pd.DataFrame(columns, index=index)
+
+
+def measured(table: Table, profile: str, results: Results | None = None) -> pd.DataFrame:
+    """The stored runs of a table that may stand as measured, a row a run and data set.
+
+    Raises NotMeasured for profile "quick", and where a run of this profile saw simulated images.
+    """
+    where = f"{table.paper}/{table.name}"
+    if profile not in ("short", "paper"):
+        raise NotMeasured(f"{where}: {profile!r} runs are no measurement; ask for 'short' or 'paper'.")
+    frame = (results or Results(table.paper)).frame()
+    frame = frame[(frame.paper == table.paper) & (frame.table == table.name) & (frame.profile == profile)]
+    simulated = frame[frame.data != "real"]
+    if len(simulated):
+        raise NotMeasured(
+            f"{where}: row {simulated.row.iloc[0]!r} was run on simulated images, which is no measurement; "
+            "take that line out of the results."
+        )
+    return frame
+
+
+def render(
+    table: Table, profile: str = "short", results: Results | None = None, printed: pd.DataFrame | None = None
+) -> Styler:
+    """The table for a page: a Styler with a caption; arguments and errors as `compare`."""
+    texts = as_text(compare(table, profile, results, printed), profile, table.unit)
+    return texts.style.set_caption(f"{table.caption} {_legend(profile)}").set_table_styles(
+        [{"selector": "td, th", "props": "text-align: right; padding: 0.2em 0.6em"}]
+    )
+
+
+def markdown(
+    table: Table, profile: str = "short", results: Results | None = None, printed: pd.DataFrame | None = None
+) -> str:
+    """The same as a Markdown table."""
+    texts = as_text(compare(table, profile, results, printed), profile, table.unit)
+    head = [*INDEX, *(f"{metric} {what}".strip() for metric, what in texts.columns)]
+    rows = [[*index, *cells] for index, cells in zip(texts.index, texts.to_numpy().tolist())]
+    bar = lambda cells: "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "\n".join([bar(head), bar(["---"] * 3 + ["---:"] * (len(head) - 3)), *map(bar, rows)])
+
+
+def as_text(numbers: pd.DataFrame, profile: str, unit: float) -> pd.DataFrame:
+    """What `compare` returns, as texts: published, measured (mean ± std, n), difference.
+
+    A table of which nothing is published shows what was measured alone.
+    """
+    digits = 1 if unit == 100 else 3
+    texts = {}
+    for metric in numbers.columns.get_level_values(0).unique():
+        part = numbers[metric]
+        texts[metric, "published"] = [
+            _number(value, std, digits) for value, std in part[["published", "published std"]].values
+        ]
+        texts[metric, f"measured ({profile})"] = [
+            f"{_number(mean, std, digits)} (n={runs:.0f})" if runs else NOT_RUN
+            for mean, std, runs in part[["measured", "std", "runs"]].values
+        ]
+        texts[metric, "difference"] = ["–" if pd.isna(d) else f"{d:+.{digits}f}" for d in part.difference]
+    shown = pd.DataFrame(texts, index=numbers.index)
+    if numbers.xs("published", axis=1, level=1).isna().all(axis=None):
+        shown = shown.drop(columns=["published", "difference"], level=1)
+    return shown
+
+
+def _number(value: float, std: float, digits: int) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:.{digits}f}" + ("" if pd.isna(std) else f" ± {std:.{digits}f}")
+
+
+def _legend(profile: str) -> str:
+    if profile == "paper":
+        return "Measured: the paper's sizes and schedules; mean ± standard deviation over n runs."
+    return "Measured at short: a small fixed budget, no reproduction; mean ± standard deviation over n runs."
+
+
+def _published(table: Table, printed: pd.DataFrame) -> pd.DataFrame:
+    own = printed[(printed.paper == table.paper) & (printed.table == table.name)]
+    return own.rename(columns={"method": "row"})
+
+
+def _index(table: Table, theirs: pd.DataFrame) -> pd.MultiIndex:
+    """What the paper prints, in its order, then rows that are only ours."""
+    ours = [(row.name, table.spell(name), row.labels) for row in table.rows for name in row.measured_on]
+    cells = [*theirs[INDEX].itertuples(index=False, name=None), *ours]
+    return pd.MultiIndex.from_tuples(dict.fromkeys(cells), names=INDEX)

@@ -8,7 +8,7 @@ chapter can put several beside each other. Figures are at most `WIDTH` inches wi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import hsv_to_rgb, to_rgba
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 
 from nucbook.metrics import Overlap
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from pandas.io.formats.style import Styler
 
-WIDTH = 7.0             # inches, the widest figure
+WIDTH = 6.0             # inches, the widest figure
 
 # Okabe & Ito's palette, made to be told apart by every kind of colour vision.
 COLOURS = {
@@ -83,8 +84,8 @@ def label_map(labels: np.ndarray | Nuclei) -> np.ndarray:
 
 
 def image_grid(
-    images: Sequence[np.ndarray | Sample],
-    titles: Sequence[str] = (),
+    images: Iterable[np.ndarray | Sample],
+    titles: Iterable[str] = (),
     columns: int = 4,
     height: float | None = None,
 ) -> np.ndarray:
@@ -93,6 +94,7 @@ def image_grid(
     images : RGB (H, W, 3), RGBA, or one channel (H, W), shown in the colour map of the style.
     height : of one row, inches; by default what the first image needs.
     """
+    titles = list(titles)
     pictures = [item.image if isinstance(item, Sample) else np.asarray(item) for item in images]
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
@@ -133,7 +135,7 @@ def overlay(
 
 
 def compare(
-    truth: np.ndarray | Nuclei,
+    truth: np.ndarray | Nuclei | Sample,
     prediction: np.ndarray | Nuclei,
     image: np.ndarray | None = None,
     by: str = "instance",
@@ -143,14 +145,16 @@ def compare(
 ) -> Axes:
     """Truth against prediction, matched, missed and false in the three colours of `COLOURS`.
 
+    truth : a sample brings its image with it.
     by    : "pixel" paints each pixel by whether it is foreground in both, in truth or in prediction
             only; "instance" outlines each instance by whether it has a partner with IoU > 0.5,
             a matched pair by both of its outlines (the truth's dashed).
     image : drawn underneath; white by default.
     """
     axes = axes or _square_axes()
-    shape = truth.shape
-    axes.imshow(np.full((*shape, 3), 255, np.uint8) if image is None else image)
+    if isinstance(truth, Sample):
+        truth, image = truth.truth, truth.image if image is None else image
+    axes.imshow(np.full((*truth.shape, 3), 255, np.uint8) if image is None else image)
     if by == "pixel":
         axes.imshow(_confusion(truth, prediction))
         names = ("in both", "truth only", "prediction only")
@@ -225,8 +229,11 @@ def scale_bar(axes: Axes, mpp: float, micrometres: float = 20) -> Axes:
     left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
     span = abs(np.diff(axes.get_ylim())[0])
     x, y = left + 0.05 * span, bottom - 0.06 * span
+    rim = [withStroke(linewidth=3, foreground="white")]             # legible on dark tissue too
+    axes.plot([x, x + length], [y, y], color="white", linewidth=5, solid_capstyle="butt")
     axes.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
-    axes.text(x + length / 2, y - 0.02 * span, f"{micrometres:g} µm", ha="center", va="bottom", fontsize=9)
+    place = {"ha": "center", "va": "bottom", "fontsize": 9, "path_effects": rim}
+    axes.text(x + length / 2, y - 0.02 * span, f"{micrometres:g} µm", **place)
     return axes
 
 
@@ -234,7 +241,9 @@ def table(frame: pd.DataFrame, digits: int = 3, best: Sequence[str] = ()) -> Sty
     """A data frame for the page: rounded, empty cells as "–", the highest of the `best` columns bold."""
     numbers = frame.select_dtypes("number").columns
     styled = frame.style.format(precision=digits, na_rep="–", thousands=",")
+    styled = styled.set_properties(**{"text-align": "left", "vertical-align": "top"})
     styled = styled.set_properties(subset=list(numbers), **{"text-align": "right"})
+    styled = styled.set_table_attributes('class="dataframe table"')         # the look of the page's tables
     if len(best):
         styled = styled.highlight_max(subset=list(best), props="font-weight: bold")
     return styled

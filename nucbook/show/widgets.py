@@ -64,8 +64,9 @@ def explore(
         return _widget(draw, choices, shown[0], size)
     rows = -(-len(shown) // columns)
     page = plt.figure(figsize=(WIDTH, rows * height))
+    comma = ", " if columns == 1 else "\n"        # a narrow picture has no room for a long line
     for figure, values in zip(page.subfigures(rows, columns, squeeze=False).flat, shown):
-        figure.suptitle(", ".join(f"{name} {_text(value)}" for name, value in values.items()), fontsize=10)
+        figure.suptitle(comma.join(f"{name} = {_text(value)}" for name, value in values.items()), fontsize=10)
         draw(figure, **values)
     return None
 

@@ -87,6 +87,13 @@ def test_comparing_with_nothing_predicted_calls_all_missed(labels):
     assert solid.get_segments() == []
 
 
+def test_a_sample_is_compared_on_its_own_image(labels):
+    sample = Sample(np.full((20, 24, 3), 9, np.uint8), instances=labels)
+    axes = show.compare(sample, labels)
+    np.testing.assert_array_equal(axes.images[0].get_array(), sample.image)
+    assert {to_hex(colour) for colour in axes.collections[0].get_colors()} == {to_hex(COLOURS["matched"])}
+
+
 def test_compare_knows_two_ways_only(labels):
     with pytest.raises(ValueError, match="compare by 'colour'"):
         show.compare(labels, labels, by="colour")

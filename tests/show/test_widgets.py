@@ -28,7 +28,7 @@ def test_a_page_shows_four_positions_of_the_first_slider_and_the_first_of_the_ot
     assert explore(drawn, shift=range(10), split=[False, True]) is None
     assert drawn.calls == [{"shift": shift, "split": False} for shift in (0, 3, 6, 9)]
     titles = [figure.get_suptitle() for figure in plt.gcf().subfigs]
-    assert titles[1] == "shift 3, split False"
+    assert titles[1] == "shift = 3, split = False"
 
 
 def test_a_page_shows_the_positions_a_chapter_asks_for(monkeypatch, drawn):

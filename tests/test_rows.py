@@ -16,7 +16,8 @@ from nucbook.sample import Sample
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner), max_leaves=10,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=10,
 )
 run = Run("baselines.unet", {"steps": 3, "sizes": (1, 2)}, "kumar", {"labelled": 0.125}, "1/8")
 
@@ -29,12 +30,27 @@ def test_equal_things_have_one_fingerprint(thing):
     assert len(fingerprint(thing)) == 16
 
 
-@pytest.mark.parametrize(("a", "b"), [
-    (1, True), (1, "1"), (1, 1.5), (None, "None"), ([], {}), ([1, 2], [2, 1]), ({"a": 1}, {"a": 2}),
-    ({1: "a"}, {"1": "a"}), ([[1], 2], [[1, 2]]), (0.1, 0.1 + 1e-17 + 1e-16),
-    (np.zeros(2), np.zeros(3)), (np.zeros(2), np.zeros(2, np.float32)), (np.zeros((1, 2)), np.zeros((2, 1))),
-    (partial(int, base=2), partial(int, base=3)), (int, float), ({1, 2}, {1, 3}),
-])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (1, True),
+        (1, "1"),
+        (1, 1.5),
+        (None, "None"),
+        ([], {}),
+        ([1, 2], [2, 1]),
+        ({"a": 1}, {"a": 2}),
+        ({1: "a"}, {"1": "a"}),
+        ([[1], 2], [[1, 2]]),
+        (0.1, 0.1 + 1e-17 + 1e-16),
+        (np.zeros(2), np.zeros(3)),
+        (np.zeros(2), np.zeros(2, np.float32)),
+        (np.zeros((1, 2)), np.zeros((2, 1))),
+        (partial(int, base=2), partial(int, base=3)),
+        (int, float),
+        ({1, 2}, {1, 3}),
+    ],
+)
 def test_unlike_things_have_unlike_ones(a, b):
     assert fingerprint(a) != fingerprint(b)
 
@@ -44,7 +60,9 @@ def test_how_a_number_or_array_is_held_does_not_matter():
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert fingerprint(array) == fingerprint(torch.from_numpy(array)) == fingerprint(np.asfortranarray(array))
     assert fingerprint(Path("a/b")) == fingerprint("a/b")
-    assert fingerprint(torch.ones(2, dtype=torch.bfloat16)) != fingerprint(torch.zeros(2, dtype=torch.bfloat16))
+    assert fingerprint(torch.ones(2, dtype=torch.bfloat16)) != fingerprint(
+        torch.zeros(2, dtype=torch.bfloat16)
+    )
 
 
 def test_it_is_the_same_everywhere():
@@ -56,7 +74,9 @@ def test_it_is_the_same_everywhere():
 def test_samples_are_named_by_their_pixels_and_labels():
     image, labels = np.zeros((4, 5, 3), np.uint8), np.ones((4, 5), np.int32)
     sample = Sample(image, labels, name="a", meta={"organ": "colon"})
-    assert fingerprint(sample) == fingerprint(Sample(image.copy(), labels.copy(), name="a", meta={"organ": "colon"}))
+    assert fingerprint(sample) == fingerprint(
+        Sample(image.copy(), labels.copy(), name="a", meta={"organ": "colon"})
+    )
     assert fingerprint(sample) != fingerprint(sample.weaken("nothing"))
     assert fingerprint(sample) != fingerprint(replace(sample, image=image + 1))
     assert fingerprint(Nuclei.from_labels(labels)) != fingerprint(Nuclei((4, 5)))
@@ -67,10 +87,19 @@ def test_what_has_no_content_is_refused():
         fingerprint([object()])
 
 
-@pytest.mark.parametrize("change", [
-    {"method": "ircr.ircr"}, {"config": {"steps": 4, "sizes": (1, 2)}}, {"dataset": "tnbc"}, {"split": {}},
-    {"labels": "1/4"}, {"fold": 1}, {"seed": 1}, {"init": "tissue"},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "ircr.ircr"},
+        {"config": {"steps": 4, "sizes": (1, 2)}},
+        {"dataset": "tnbc"},
+        {"split": {}},
+        {"labels": "1/4"},
+        {"fold": 1},
+        {"seed": 1},
+        {"init": "tissue"},
+    ],
+)
 def test_a_run_is_its_fields(change):
     assert replace(run, **change).identity != run.identity
     assert replace(run).identity == run.identity
@@ -78,7 +107,10 @@ def test_a_run_is_its_fields(change):
 
 def test_a_row_is_measured_on_what_it_learns_from_unless_told():
     assert Row("U-Net", "baselines.unet", "kumar").measured_on == ("kumar",)
-    assert Row("U-Net", "baselines.unet", "tissue", measured_on=["kumar", "tnbc"]).measured_on == ("kumar", "tnbc")
+    assert Row("U-Net", "baselines.unet", "tissue", measured_on=["kumar", "tnbc"]).measured_on == (
+        "kumar",
+        "tnbc",
+    )
 
 
 def test_two_rows_of_one_name_are_refused():

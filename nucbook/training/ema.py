@@ -29,15 +29,18 @@ class Average:
 
     @torch.no_grad()
     def update(self, teacher: nn.Module, student: nn.Module, step: int):
-        """Move the teacher's parameters and float buffers; whole-number buffers are copied."""
-        pairs = list(zip(_tensors(teacher), _tensors(student), strict=True))
+        """Move the teacher's parameters and float buffers; whole-number buffers are copied.
+
+        Raises ValueError where the two are not built alike.
+        """
+        teachers = [*teacher.parameters(), *teacher.buffers()]
+        students = [*student.parameters(), *student.buffers()]
+        if [t.shape for t in teachers] != [s.shape for s in students]:
+            raise ValueError(f"the average of {self.of!r} is built otherwise; make it with copy.deepcopy.")
+        pairs = list(zip(teachers, students))
         floats = [(t, s) for t, s in pairs if t.is_floating_point()]
         move = get_ema_multi_avg_fn(self.decay_at(step))
         move([t for t, _ in floats], [s for _, s in floats], None)
         for t, s in pairs:
             if not t.is_floating_point():
                 t.copy_(s)
-
-
-def _tensors(network: nn.Module) -> list[torch.Tensor]:
-    return [*network.parameters(), *network.buffers()]

@@ -24,6 +24,7 @@ from nucbook.training.prepare import (
     average_gradients,
     on_device,
     parameter_groups,
+    part,
     prepared,
     randomness,
     set_modes,
@@ -108,6 +109,8 @@ def fit(
     still = (*frozen, *averages)
     accelerator = accelerator_for(mixed_precision)
     with prepared(models, accelerator, still) as models:
+        for average in averages.values():
+            part(models, average.of)                        # there, or an error before the first step
         groups = parameter_groups(models, learning_rate)
         parameters = [p for group in groups for p in group["params"]]
         base_rates = [group["lr"] for group in groups]

@@ -25,9 +25,13 @@ def numbers(value: float) -> dict[str, torch.Tensor]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(array=npst.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.uint8, bool]),
-                         npst.array_shapes(min_dims=0, max_dims=3, min_side=0)),
-       rest=st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False) | st.text() | st.none()))
+@given(
+    array=npst.arrays(
+        st.sampled_from([np.float32, np.float64, np.int64, np.uint8, bool]),
+        npst.array_shapes(min_dims=0, max_dims=3, min_side=0),
+    ),
+    rest=st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False) | st.text() | st.none()),
+)
 def test_gives_back_what_was_saved(tmp_path_factory, array, rest):
     folder = tmp_path_factory.mktemp("c")
     checkpoint.save(folder, {"a": torch.from_numpy(array), "b": torch.ones(2)}, rest, RUN)
@@ -74,7 +78,9 @@ DAMAGE = ["cut short", "empty", "one bit", "not a checkpoint", "other safetensor
 def test_a_damaged_one_is_refused(tmp_path, how):
     checkpoint.save(tmp_path, numbers(1), {}, RUN)
     damage(tmp_path / "latest.safetensors", how)
-    with pytest.raises(BadCheckpoint, match=r"latest\.safetensors: .*(not a whole file|damaged|not a checkpoint).*delete it"):
+    with pytest.raises(
+        BadCheckpoint, match=r"latest\.safetensors: .*(not a whole file|damaged|not a checkpoint).*delete it"
+    ):
         checkpoint.load(tmp_path, RUN)
 
 
@@ -91,7 +97,9 @@ def test_a_damaged_one_gives_way_to_the_previous(tmp_path, how):
 
 def test_one_of_another_run_is_refused_by_what_differs(tmp_path):
     checkpoint.save(tmp_path, numbers(1), {}, RUN)
-    with pytest.raises(BadCheckpoint, match=r"belongs to another run \(other config\); give this run a folder"):
+    with pytest.raises(
+        BadCheckpoint, match=r"belongs to another run \(other config\); give this run a folder"
+    ):
         checkpoint.load(tmp_path, {**RUN, "config": "b"})
 
 
@@ -118,7 +126,9 @@ except OSError as error:
 
 
 def test_a_full_disk_leaves_the_earlier_ones_intact(tmp_path):
-    said = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=True
+    )
     assert "checkpoint not written" in said.stdout
     assert "free some space" in said.stdout
     assert "latest.safetensors" in said.stdout
@@ -140,9 +150,11 @@ torch.set_num_threads(1)
 
 def network():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.2),
-                         nn.Conv2d(16, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(),
-                         nn.Conv2d(256, 1, 1))
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.2),
+        nn.Conv2d(16, 256, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 1, 1),
+    )
 
 calls = 0
 def batches(generator):
@@ -154,11 +166,12 @@ def batches(generator):
 
 def step(models, batch):
     image, target = batch
-    return {"mse": F.mse_loss(models.net(image), target), "agree": F.mse_loss(models.net(image), models.teacher(image))}
+    return {"mse": F.mse_loss(models.net(image), target),
+            "agree": F.mse_loss(models.net(image), models.teacher(image))}
 
 models = {"net": network(), "teacher": network()}
-fit(step, models, batches, steps=40, learning_rate=0.01, schedule=Cosine(5), averages={"teacher": Average("net", 0.9)},
-    checkpoint=sys.argv[1], checkpoint_every=4, progress=False)
+fit(step, models, batches, steps=40, learning_rate=0.01, schedule=Cosine(5),
+    averages={"teacher": Average("net", 0.9)}, checkpoint=sys.argv[1], checkpoint_every=4, progress=False)
 """
 
 
@@ -167,7 +180,7 @@ def training(folder: Path) -> subprocess.Popen:
 
 
 def test_killed_at_three_moments_a_training_ends_with_the_same_bits(tmp_path):
-    """SIGKILL after some step, while a checkpoint is being written, after some step again; then to the end."""
+    """SIGKILL after some step, while a checkpoint is written, after some step again; then to the end."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     uninterrupted = training(whole)
     steps_seen = []
@@ -193,7 +206,7 @@ def test_killed_at_three_moments_a_training_ends_with_the_same_bits(tmp_path):
     assert (uninterrupted.returncode, last.returncode) == (0, 0)
     assert steps_seen == sorted(steps_seen)
     assert resumed_steps == 40 - steps_seen[-1] < 40
-    assert (whole / "latest.safetensors").stat().st_size > 5_000_000        # a write that takes its time
+    assert (whole / "latest.safetensors").stat().st_size > 5_000_000  # a write that takes its time
     a, b = load_file(whole / "latest.safetensors"), load_file(killed / "latest.safetensors")
     assert a.keys() == b.keys()
     for name in a:

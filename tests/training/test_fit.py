@@ -9,7 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nucbook.training import Average, BadCheckpoint, Constant, Cosine, Models, NotFinite, StepDecay, fit, randomness
+from nucbook.training import (
+    Average,
+    BadCheckpoint,
+    Cosine,
+    Models,
+    NotFinite,
+    fit,
+    randomness,
+)
 
 
 def small_network(seed: int = 0) -> nn.Module:
@@ -43,9 +51,16 @@ quiet = partial(fit, step, batches=batches, progress=False)
 def test_the_loop_is_what_a_plain_loop_by_hand_does():
     """Two steps of SGD with cosine schedule and clipping, written out."""
     net, by_hand = small_network(), small_network()
-    quiet(models={"net": net}, steps=2, learning_rate=0.5, optimiser=torch.optim.SGD, schedule=Cosine(), clip=0.1)
-    by_hand.train().to(memory_format=torch.channels_last)        # the order in which dropout draws
-    for i, rate in enumerate([0.5, 0.25]):                       # (1 + cos(π·i/2)) / 2
+    quiet(
+        models={"net": net},
+        steps=2,
+        learning_rate=0.5,
+        optimiser=torch.optim.SGD,
+        schedule=Cosine(),
+        clip=0.1,
+    )
+    by_hand.train().to(memory_format=torch.channels_last)  # the order in which dropout draws
+    for i, rate in enumerate([0.5, 0.25]):  # (1 + cos(π·i/2)) / 2
         batch = batches(randomness(0, "train", i))
         loss = F.mse_loss(by_hand(batch["image"]), batch["target"])
         by_hand.zero_grad()
@@ -82,8 +97,10 @@ def test_logged_losses_are_means_over_the_steps_that_had_them():
 
 
 def test_every_step_has_its_own_randomness_and_no_other():
-    draws = {key: torch.rand(3, generator=randomness(*key)) for key in
-             [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1), (0, "a", 0, 1)]}
+    draws = {
+        key: torch.rand(3, generator=randomness(*key))
+        for key in [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1), (0, "a", 0, 1)]
+    }
     assert len({tuple(d.tolist()) for d in draws.values()}) == 5
     dropout = F.dropout(torch.ones(50), 0.5)
     assert torch.equal(torch.rand(3, generator=randomness(0, "a", 0)), draws[0, "a", 0])
@@ -95,21 +112,41 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("optimiser", [
-    torch.optim.AdamW, torch.optim.Adam, partial(torch.optim.SGD, momentum=0.9, nesterov=True),
-])
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        torch.optim.AdamW,
+        torch.optim.Adam,
+        partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    ],
+)
 @pytest.mark.parametrize("crash_at", [3, 11, 16])
 def test_a_run_that_died_resumes_to_the_same_weights(tmp_path, optimiser, crash_at):
-    """Batch statistics, dropout, optimiser state, EMA, a loss that needs the step: all go on as if nothing was."""
+    """Batch statistics, dropout, optimiser, EMA, a loss that needs the step: all go on as if nothing was."""
+
     def ramped(models, batch):
         teacher = models.teacher(batch["image"])
-        return step(models, batch) | {"agree": models.step / models.steps * F.mse_loss(models.net(batch["image"]), teacher)}
+        return step(models, batch) | {
+            "agree": models.step / models.steps * F.mse_loss(models.net(batch["image"]), teacher)
+        }
 
     def run(folder, batches, checkpoint_every=5):
         models = {"net": small_network(), "teacher": small_network()}
-        history = fit(ramped, models, batches, steps=20, learning_rate=0.01, optimiser=optimiser,
-                      schedule=Cosine(warm_up=3), averages={"teacher": Average("net", decay=0.9)}, clip=1.0,
-                      checkpoint=folder, checkpoint_every=checkpoint_every, log_every=4, progress=False)
+        history = fit(
+            ramped,
+            models,
+            batches,
+            steps=20,
+            learning_rate=0.01,
+            optimiser=optimiser,
+            schedule=Cosine(warm_up=3),
+            averages={"teacher": Average("net", decay=0.9)},
+            clip=1.0,
+            checkpoint=folder,
+            checkpoint_every=checkpoint_every,
+            log_every=4,
+            progress=False,
+        )
         return models, history
 
     whole, whole_history = run(None, batches)
@@ -154,16 +191,24 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     assert_same(again, net)
 
 
-@pytest.mark.parametrize(("changed", "named"), [
-    ({"steps": 5}, "steps"), ({"seed": 1}, "seed"), ({"learning_rate": 0.1}, "learning rate"),
-    ({"config": {"margin": 2}}, "config"), ({"schedule": Cosine()}, "schedule"),
-    ({"optimiser": partial(torch.optim.AdamW, weight_decay=0.3)}, "optimiser"),
-    ({"models": {"net": nn.Sequential(nn.Conv2d(3, 1, 1))}}, "networks"),
-])
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"steps": 5}, "steps"),
+        ({"seed": 1}, "seed"),
+        ({"learning_rate": 0.1}, "learning rate"),
+        ({"config": {"margin": 2}}, "config"),
+        ({"schedule": Cosine()}, "schedule"),
+        ({"optimiser": partial(torch.optim.AdamW, weight_decay=0.3)}, "optimiser"),
+        ({"models": {"net": nn.Sequential(nn.Conv2d(3, 1, 1))}}, "networks"),
+    ],
+)
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, changed, named):
     arguments = {"models": {"net": small_network()}, "steps": 4, "checkpoint": tmp_path}
     quiet(**arguments)
-    with pytest.raises(BadCheckpoint, match=rf"latest\.safetensors: it belongs to another run \(other {named}\)"):
+    with pytest.raises(
+        BadCheckpoint, match=rf"latest\.safetensors: it belongs to another run \(other {named}\)"
+    ):
         quiet(**{**arguments, **changed})
 
 
@@ -171,9 +216,9 @@ def test_phases_that_freeze_parts():
     net, encoder_before = small_network(), weights(small_network()[:2])
     quiet(models={"net": net}, steps=3, frozen=["net.0", "net.1"])
     for name, value in weights(net[:2]).items():
-        np.testing.assert_array_equal(value, encoder_before[name], err_msg=name)     # batch statistics too
+        np.testing.assert_array_equal(value, encoder_before[name], err_msg=name)  # batch statistics too
     assert not torch.equal(net[4].weight, small_network()[4].weight)
-    assert all(p.requires_grad for p in net.parameters())                        # undone afterwards
+    assert all(p.requires_grad for p in net.parameters())  # undone afterwards
     quiet(models={"net": net}, steps=3)
     assert not np.array_equal(net[0].weight.detach().numpy(), encoder_before["0.weight"])
 
@@ -202,7 +247,7 @@ def test_a_teacher_is_the_average_of_its_student():
 
     fit(watched, models, batches, steps=3, averages={"teacher": Average("net", 0.6)}, progress=False)
     after = [*trail[1:], models["net"][0].weight.detach()]
-    expected = after[0]                                             # α = 0, 0.5, 0.6
+    expected = after[0]  # α = 0, 0.5, 0.6
     expected = 0.5 * expected + 0.5 * after[1]
     expected = 0.6 * expected + 0.4 * after[2]
     torch.testing.assert_close(models["teacher"][0].weight.detach(), expected)
@@ -216,14 +261,21 @@ def test_learning_rates_by_part():
     assert not torch.equal(net[0].weight, small_network()[0].weight)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"learning_rate": {"net.0": 0.1}}, "no learning rate for 'net.1.weight'; add ''"),
-    ({"learning_rate": {"": 0.1, "net.decoder": 0.1}}, "learning rate for 'net.decoder', but nothing there learns"),
-    ({"frozen": ["net.decoder"]}, "no part 'net.decoder'; networks are net"),
-    ({"averages": {"teacher": Average("net")}}, "no part 'teacher'"),
-    ({"frozen": ["net"]}, "learning rate for '', but nothing there learns"),
-    ({"models": {"steps": nn.Conv2d(3, 1, 1)}}, "no network can be called 'steps'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": {"net.0": 0.1}}, "no learning rate for 'net.1.weight'; add ''"),
+        (
+            {"learning_rate": {"": 0.1, "net.decoder": 0.1}},
+            "learning rate for 'net.decoder', but nothing there learns",
+        ),
+        ({"frozen": ["net.decoder"]}, "no part 'net.decoder'; networks are net"),
+        ({"averages": {"teacher": Average("net")}}, "no part 'teacher'"),
+        ({"averages": {"net": Average("student")}}, "no part 'student'"),
+        ({"frozen": ["net"]}, "learning rate for '', but nothing there learns"),
+        ({"models": {"steps": nn.Conv2d(3, 1, 1)}}, "no network can be called 'steps'"),
+    ],
+)
 def test_what_is_asked_of_parts_that_are_not_there(arguments, message):
     with pytest.raises(ValueError, match=message):
         quiet(**{"models": {"net": small_network()}, "steps": 1, **arguments})
@@ -231,19 +283,33 @@ def test_what_is_asked_of_parts_that_are_not_there(arguments, message):
 
 def test_a_network_that_is_not_there_is_named():
     with pytest.raises(AttributeError, match="no network 'unet'; there are net"):
-        fit(lambda models, batch: {"a": models.unet(batch)}, {"net": small_network()}, batches, steps=1, progress=False)
+        fit(
+            lambda models, batch: {"a": models.unet(batch)},
+            {"net": small_network()},
+            batches,
+            steps=1,
+            progress=False,
+        )
 
 
-@pytest.mark.parametrize(("losses", "message"), [
-    (lambda out: {}, "step 0 of 'train': no loss depends on a weight that learns .none was returned"),
-    (lambda out: {"a": out.detach().sum()}, r"no loss depends on a weight that learns \(a\)"),
-    (lambda out: {"a": out}, r"loss 'a' is a shape \(2, 1, 8, 8\); return scalar tensors"),
-    (lambda out: {"a": 1.0}, "loss 'a' is a float"),
-])
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        (lambda out: {}, "step 0 of 'train': no loss depends on a weight that learns .none was returned"),
+        (lambda out: {"a": out.detach().sum()}, r"no loss depends on a weight that learns \(a\)"),
+        (lambda out: {"a": out}, r"loss 'a' is a shape \(2, 1, 8, 8\); return scalar tensors"),
+        (lambda out: {"a": 1.0}, "loss 'a' is a float"),
+    ],
+)
 def test_losses_that_cannot_be_summed(losses, message):
     with pytest.raises(ValueError, match=message):
-        fit(lambda models, batch: losses(models.net(batch["image"])), {"net": small_network()}, batches,
-            steps=1, progress=False)
+        fit(
+            lambda models, batch: losses(models.net(batch["image"])),
+            {"net": small_network()},
+            batches,
+            steps=1,
+            progress=False,
+        )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -253,16 +319,32 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step_and_never_kept(tmp_pat
         return {"good": good, "bad": good * 0 + (value if models.step == 6 else 1.0)}
 
     with pytest.raises(NotFinite, match=f"step 6 of 'train': loss 'bad' is {value}.*lower the learning rate"):
-        fit(spoilt, {"net": small_network()}, batches, steps=20, log_every=10, checkpoint=tmp_path,
-            checkpoint_every=4, progress=False)
-    resumed = fit(step, {"net": small_network()}, batches, steps=20, log_every=10, checkpoint=tmp_path, minutes=0,
-                  progress=False)
+        fit(
+            spoilt,
+            {"net": small_network()},
+            batches,
+            steps=20,
+            log_every=10,
+            checkpoint=tmp_path,
+            checkpoint_every=4,
+            progress=False,
+        )
+    resumed = fit(
+        step,
+        {"net": small_network()},
+        batches,
+        steps=20,
+        log_every=10,
+        checkpoint=tmp_path,
+        minutes=0,
+        progress=False,
+    )
     assert resumed.step == 4
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_precision_is_of_the_forward_pass_alone(precision):
-    """Convolutions compute in bfloat16; what a loss gets, and the weights, are float32. Both in one process."""
+    """Convolutions compute in bfloat16; what a loss gets, and the weights, are float32; in one process."""
     seen = {}
     net = small_network()
     net[0].register_forward_hook(lambda module, given, made: seen.update(inside=made.dtype))
@@ -273,16 +355,10 @@ def test_precision_is_of_the_forward_pass_alone(precision):
         return {"mse": F.mse_loss(out, batch["target"])}
 
     fit(watched, {"net": net}, batches, steps=2, mixed_precision=precision, progress=False)
-    assert seen == {"inside": torch.bfloat16 if precision == "bf16" else torch.float32, "outside": torch.float32}
+    assert seen == {
+        "inside": torch.bfloat16 if precision == "bf16" else torch.float32,
+        "outside": torch.float32,
+    }
     assert net[0].weight.dtype == torch.float32
     assert net(torch.zeros(1, 3, 8, 8)).dtype == torch.float32
     assert_same(copy.deepcopy(net), net)
-
-
-def test_schedules_by_hand():
-    assert [Constant()(i, 4) for i in range(4)] == [1, 1, 1, 1]
-    assert [Constant(warm_up=3)(i, 9) for i in range(5)] == [0.25, 0.5, 0.75, 1, 1]
-    assert [Cosine()(i, 4) for i in (0, 2, 4)] == pytest.approx([1, 0.5, 0])
-    assert [Cosine(warm_up=1, floor=0.2)(i, 5) for i in (0, 1, 3, 5)] == pytest.approx([0.5, 1, 0.6, 0.2])
-    decay = StepDecay((0.5, 0.75), factor=0.1)
-    assert [decay(i, 8) for i in (0, 3, 4, 5, 6, 7)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])

@@ -76,6 +76,11 @@ def test_batches_of_any_shape_reach_the_device():
 
 def test_networks_end_where_training_happens():
     net = nn.Linear(2, 1)
-    fit(lambda models, batch: {"a": models.net(batch).sum()}, {"net": net}, lambda g: torch.rand(3, 2, generator=g),
-        steps=1, progress=False)
+    fit(
+        lambda models, batch: {"a": models.net(batch).sum()},
+        {"net": net},
+        lambda g: torch.rand(3, 2, generator=g),
+        steps=1,
+        progress=False,
+    )
     assert net.weight.device.type == device().type

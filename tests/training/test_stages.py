@@ -37,8 +37,11 @@ def teacher(desk, config, samples):
     torch.manual_seed(desk.seed)
     models = {"net": nn.Linear(3, config.width)}
     history = desk.fit(
-        lambda models, batch: {"a": models.net(batch).square().mean()}, models,
-        lambda generator: samples + torch.rand(4, 3, generator=generator), steps=config.steps, checkpoint_every=2,
+        lambda models, batch: {"a": models.net(batch).square().mean()},
+        models,
+        lambda generator: samples + torch.rand(4, 3, generator=generator),
+        steps=config.steps,
+        checkpoint_every=2,
     )
     return {"net": models["net"].state_dict(), "history": asdict(history)}
 
@@ -102,11 +105,20 @@ def test_a_stage_sees_only_the_fields_it_declares(desk):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers(-2**40, 2**40) | st.floats(allow_nan=False) | st.text()
-    | npst.arrays(st.sampled_from([np.uint8, np.int32, np.float32, bool]), npst.array_shapes(min_dims=0, min_side=0)),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner), max_leaves=8,
-))
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**40), 2**40)
+        | st.floats(allow_nan=False)
+        | st.text()
+        | npst.arrays(
+            st.sampled_from([np.uint8, np.int32, np.float32, bool]), npst.array_shapes(min_dims=0, min_side=0)
+        ),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+        max_leaves=8,
+    )
+)
 def test_what_comes_back_is_what_was_returned(tmp_path_factory, tree):
     @stage()
     def gives(desk, config):
@@ -143,7 +155,7 @@ def test_a_stage_out_of_time_goes_on_at_its_checkpoint(desk, tmp_path):
 
 def test_a_damaged_result_is_done_again(desk, tmp_path):
     desk.do(labels, Config(), {"net": {"weight": torch.zeros(3)}})
-    kept, = tmp_path.glob("*/result.safetensors")
+    (kept,) = tmp_path.glob("*/result.safetensors")
     kept.write_bytes(kept.read_bytes()[:-2])
     with pytest.warns(UserWarning, match=r"result\.safetensors: not a whole file .*this stage is done again"):
         again = desk.do(labels, Config(), {"net": {"weight": torch.zeros(3)}})

@@ -69,7 +69,7 @@ class Runs:
     def foreground(self) -> tuple[int, int, int]:
         """Pixels covered by the truth, by the prediction, by both."""
         truth, prediction = self.truth > 0, self.prediction > 0
-        return tuple(int(self.length[side].sum()) for side in (truth, prediction, truth & prediction))
+        return tuple(int(self.length @ side) for side in (truth, prediction, truth & prediction))
 
     def in_pieces(self) -> Runs:
         """The same runs, each 8-connected piece of an id with an id of its own."""
@@ -86,15 +86,16 @@ class Runs:
         # The other map may have cut a stretch of one id in two: join it again.
         fresh = np.ones(len(kept), bool)
         fresh[1:] = (start[1:] != stop[:-1]) | (own[1:] != own[:-1])
-        start, stop, own = start[fresh], stop[np.roll(fresh, -1)], own[fresh]
+        first, last = np.flatnonzero(fresh), np.flatnonzero(np.roll(fresh, -1))
+        start, stop, own = start[first], stop[last], own[first]
         # Runs of the next row that touch, corners included: those from `above` up to `below`.
         above = np.searchsorted(stop, start + self.stride - 1, side="right")
         below = np.searchsorted(start, stop + self.stride + 1, side="left")
         count = below - above
         upper = np.repeat(np.arange(len(count)), count)
         lower = np.arange(count.sum()) + np.repeat(above - (np.cumsum(count) - count), count)
-        same = own[upper] == own[lower]
-        links = coo_array((same[same], (upper[same], lower[same])), shape=(len(count), len(count)))
+        same = np.flatnonzero(own[upper] == own[lower])
+        links = coo_array((np.ones(len(same)), (upper[same], lower[same])), shape=(len(count), len(count)))
         # Components are numbered as they are met, that is by their first run in reading order.
         piece = connected_components(links, directed=False)[1]
         pieces = np.zeros(len(ids), np.int64)

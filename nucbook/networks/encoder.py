@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from pathlib import Path
@@ -100,6 +101,14 @@ def tissue_weights(depth: int) -> Path:
     """Where `nucbook pretrain` puts the encoder weights it learnt on simulated tissue."""
     cache = Path(os.environ.get("NUCBOOK_CACHE") or user_cache_path("nucbook"))
     return cache / f"resnet{depth}-tissue.safetensors"
+
+
+def weights_identity(depth: int, init: str) -> str | None:
+    """What tells one start from another: the content of the tissue weights; None where `init` says it all."""
+    path = tissue_weights(depth)
+    if init != "tissue" or not path.exists():
+        return None
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
 def save_tissue_weights(encoder: Encoder, path: Path | None = None) -> Path:

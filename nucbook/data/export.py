@@ -1,0 +1,43 @@
+"""What a practitioner takes home: polygons for QuPath, label maps for everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from nucbook.nuclei import Nuclei
+
+
+def to_geojson(nuclei: Nuclei, class_names: Mapping[int, str] | None = None) -> dict:
+    """A GeoJSON collection as QuPath imports it: one detection a nucleus, (x, y) in pixels.
+
+    QuPath measures from the corner of a pixel, the library from its centre: 0.5 px are added. A
+    nucleus of fewer than three outline points is left out; it has no area as a polygon.
+    """
+    features = []
+    for polygon, score, kind in zip(nuclei.to_polygons(), nuclei.scores, nuclei.classes):
+        if len(polygon) < 3:
+            continue
+        ring = (polygon[:, ::-1] + 0.5).tolist()
+        properties = {"objectType": "detection", "measurements": {"score": round(float(score), 4)}}
+        if kind:
+            properties["classification"] = {"name": (class_names or {}).get(int(kind), f"class {kind}")}
+        features.append({
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+            "properties": properties,
+        })
+    return {"type": "FeatureCollection", "features": features}
+
+
+def write(nuclei: Nuclei, stem: Path, class_names: Mapping[int, str] | None = None) -> tuple[Path, Path]:
+    """Write `stem.geojson` and `stem.tif`, a uint32 label map (zlib); returns both paths."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    polygons, labels = Path(f"{stem}.geojson"), Path(f"{stem}.tif")
+    polygons.write_text(json.dumps(to_geojson(nuclei, class_names)), encoding="utf-8")
+    tifffile.imwrite(labels, nuclei.to_labels().astype(np.uint32), compression="zlib")
+    return polygons, labels

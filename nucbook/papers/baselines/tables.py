@@ -1,0 +1,95 @@
+"""The floor under all tables of the book: what needs no labels, and what has them all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from nucbook.measure import measure, training_samples
+from nucbook.networks.encoder import weights_identity
+from nucbook.papers.baselines import classical, tissue, unet
+from nucbook.rows import Context, Recipe, Row, RunResult, Table
+from nucbook.segmenter import Segmenter
+from nucbook.training.stages import stage
+
+TRAINING = ("layers", "levels", "crop", "batch", "steps", "learning_rate", "warm_up", "weight_decay", "init",
+            "precision", "dice_weight", "distance_weight")          # what decoding changes needs no new training
+
+
+@stage(*TRAINING)
+def supervised(desk, config, samples, start):
+    """A U-Net on labelled samples; `start` names the weights it starts from."""
+    return _trained(desk, config, samples)
+
+
+@stage(*TRAINING, "tiles", "tile")
+def simulated(desk, config, simulator):
+    """A U-Net on simulated tiles only; `simulator` names the simulator by what it draws."""
+    return _trained(desk, config, tissue.tiles(config.tiles, config.tile, desk.seed))
+
+
+def _trained(desk, config, samples) -> dict[str, Any]:
+    network, init, history = unet.learn(desk.fit, config, samples, desk.seed)
+    return {"weights": network.state_dict(), "init": init, "history": asdict(history)}
+
+
+def segmenter(config: unet.Config, trained: dict[str, Any], **card: Any) -> Segmenter:
+    """The segmenter of what a stage returned; `card` as in `nucbook.segmenter.Card`."""
+    networks = unet.networks(config)
+    networks["unet"].load_state_dict(trained["weights"])
+    return Segmenter(networks, unet.METHOD, config, {"init": trained["init"], **card})
+
+
+def run_classical(row: Row, context: Context) -> RunResult:
+    """The floor that needs no labels."""
+    segment = partial(classical.segment, config=context.config)
+    return RunResult({name: measure(segment, name, context.profile) for name in context.measured_on}, init="none")
+
+
+def run_tissue(row: Row, context: Context) -> RunResult:
+    """A U-Net that has seen simulated tissue only."""
+    return _measured(context, context.desk.do(simulated, context.config, tissue.simulator()))
+
+
+def run_unet(row: Row, context: Context) -> RunResult:
+    """A U-Net with all labels of `row.dataset`."""
+    samples = training_samples(row.dataset, context.profile)
+    start = weights_identity(context.config.layers, context.config.init)
+    return _measured(context, context.desk.do(supervised, context.config, samples, start))
+
+
+def _measured(context: Context, trained: dict[str, Any]) -> RunResult:
+    found = segmenter(context.config, trained)
+    segment = lambda image: found(image).instances
+    measured = {name: measure(segment, name, context.profile) for name in context.measured_on}
+    return RunResult(measured, init=trained["init"], seconds=trained["history"]["seconds"])
+
+
+METHODS = {
+    "classical": Recipe(classical.Config, run_classical),
+    "tissue": Recipe(tissue.Config, run_tissue),
+    "unet": Recipe(unet.Config, run_unet),
+}
+
+SLIDES = ("kumar", "tnbc", "consep")
+
+TABLES = {
+    "slides": Table(
+        paper="baselines",
+        name="slides",
+        caption="No labels, simulated labels and all labels of the 12 Kumar training images, on the test images "
+        "of three data sets.",
+        rows=(
+            Row("Classical", "baselines.classical", "kumar", labels="none", measured_on=SLIDES, alias="classical"),
+            Row("U-Net, simulated tissue only", "baselines.tissue", "kumar", labels="none", measured_on=SLIDES,
+                alias="tissue"),
+            Row("U-Net, from scratch", "baselines.unet", "kumar", measured_on=SLIDES, alias="scratch",
+                changes={"init": "scratch"}),
+            Row("U-Net, from simulated tissue", "baselines.unet", "kumar", measured_on=SLIDES, alias="from-tissue",
+                changes={"init": "tissue"}),
+        ),
+        columns={"Dice": "dice", "AJI": "aji", "PQ": "pq"},
+        spelled={"kumar": "Kumar", "tnbc": "TNBC", "consep": "CoNSeP"},
+    )
+}

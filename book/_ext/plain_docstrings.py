@@ -1,32 +1,49 @@
-"""Shows docstrings as they are written: sentences as text, columns of arguments in fixed width.
+"""Shows docstrings as they are written: sentences, `name : meaning` in two columns, the rest as it stands.
 
-The library's docstrings line their arguments up and are meant to be read in a terminal too; taken for
-reStructuredText they would lose those columns.
+The library's docstrings are meant to be read in a terminal too; taken for reStructuredText they would lose
+their columns and gain markup.
 """
 
 from __future__ import annotations
 
 import re
 
-MARKUP = re.compile(r"([\\*|_<>])")                 # what reStructuredText would take for markup
-COLUMNS = re.compile(r"^( |\S+( \S+){0,3} +: )", re.MULTILINE)      # an indented line, or `name : what it is`
+MARKUP = re.compile(r"([\\*|_<>])")                         # what reStructuredText would take for markup
+ARGUMENT = re.compile(r"(\S+(?: \S+){0,3}?) +: +(.*)")        # `name : what it is`
 
 
 def plain(lines: list[str]) -> list[str]:
-    """A docstring's lines as reStructuredText that renders as they were written.
-
-    A paragraph with an indented line or with `name : meaning` becomes a block of fixed width;
-    in all others `name` becomes code and nothing else is markup.
-    """
+    """A docstring's lines as reStructuredText that renders as they were written, paragraph by paragraph."""
     result = []
     for paragraph in re.split(r"\n\s*\n", "\n".join(lines).strip("\n")):
-        if COLUMNS.search(paragraph):
-            result += [".. code-block:: text", "", *(f"   {line}" for line in paragraph.splitlines()), ""]
+        rows = paragraph.splitlines()
+        indented = [row.startswith(" ") for row in rows]
+        if all(i or ARGUMENT.match(row) for i, row in zip(indented, rows)) and not indented[0]:
+            result += _columns(rows)
+        elif any(indented):
+            result += [".. code-block:: text", "", *(f"   {row}" for row in rows), ""]
         else:
-            parts = re.split(r"`+([^`]+)`+", paragraph)                 # text, code, text, …
-            shown = (f"``{part}``" if i % 2 else MARKUP.sub(r"\\\1", part) for i, part in enumerate(parts))
-            result += [" ".join("".join(shown).split()), ""]
+            result += [_sentences(paragraph), ""]
     return result
+
+
+def _sentences(text: str) -> str:
+    parts = re.split(r"`+([^`]+)`+", " ".join(text.split()))            # text, code, text, …
+    return "".join(f"``{part}``" if i % 2 else MARKUP.sub(r"\\\1", part) for i, part in enumerate(parts))
+
+
+def _columns(rows: list[str]) -> list[str]:
+    entries: list[list[str]] = []
+    for row in rows:
+        found = None if row.startswith(" ") else ARGUMENT.match(row)
+        if found:
+            entries.append([found[1], found[2]])
+        else:
+            entries[-1][1] += " " + row.strip()
+    result = [".. rst-class:: columns", ""]
+    for name, meaning in entries:
+        result += [f"   ``{name}``", f"      {_sentences(meaning)}"]
+    return [*result, ""]
 
 
 def _docstring(app, what, name, thing, options, lines):

@@ -1,4 +1,26 @@
-"""Tables: grids of runs. A paper declares them in its `tables.py`; here they are found, run and shown."""
+"""Tables: grids of runs. A paper declares them in its `tables.py`; here they are found, run and shown.
+
+`nucbook/papers/<paper>/tables.py` holds METHODS, how a run is made, and TABLES, which runs there are:
+
+    @stage("*")
+    def supervised(desk, config, samples):                  # kept in the cache, shared by rows
+        segmenter, history = train(samples, config, **desk.orders())
+        desk.finished(history)
+        return {"unet": segmenter.networks["unet"].state_dict(), "seconds": history.seconds}
+
+    def run(row, context):
+        made = context.desk.do(supervised, context.config, data.load(row.dataset, "train"))
+        segmenter = ...                                     # networks(context.config), filled with made["unet"]
+        measured = {name: Measured(...) for name in context.measured_on}
+        return RunResult(measured, seconds=made["seconds"])
+
+    METHODS = {"unet": Recipe(Config, run)}
+    TABLES = {"floor": Table("baselines", "floor", "What labels are worth.", columns={"AJI": "aji"}, rows=(
+        Row("U-Net", "baselines.unet", "kumar", measured_on=("kumar", "tnbc", "consep")),
+    ))}
+
+`nucbook table baselines/floor` then is `run_table(find("baselines/floor"))`.
+"""
 
 from __future__ import annotations
 

@@ -159,9 +159,10 @@ def fit(
                 pending = keeper.save(history, pending)
 
         bar.close()
-        if not history.finished and history.step > first:
+        if not history.finished:
             history.finished = history.step == steps
-            keeper.save(history, pending)
+            if history.finished or history.step > first:
+                keeper.save(history, pending)
     return history
 
 

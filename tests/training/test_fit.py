@@ -178,6 +178,14 @@ def test_a_time_limit_stops_cleanly_and_the_next_call_goes_on(tmp_path):
     assert_same(net, second_net)
 
 
+def test_no_steps_are_a_finished_training():
+    net = small_network()
+    history = quiet(models={"net": net}, steps=0)
+    assert history.finished
+    assert history.frame().empty
+    assert_same(net, small_network())
+
+
 def test_a_finished_training_is_not_repeated(tmp_path):
     net = small_network()
     done = quiet(models={"net": net}, steps=3, checkpoint=tmp_path)

@@ -10,7 +10,7 @@
 
     def run(row, context):
         made = context.desk.do(supervised, context.config, data.load(row.dataset, "train"))
-        segmenter = ...                                     # networks(context.config), filled with made["unet"]
+        segmenter = ...                                     # networks(context.config) with made["unet"]
         measured = {name: Measured(...) for name in context.measured_on}
         return RunResult(measured, seconds=made["seconds"])
 

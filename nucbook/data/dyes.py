@@ -86,8 +86,11 @@ def chromatin(
     scatter = lambda deviation: np.exp(rng.normal(0, deviation, count)).astype(np.float32)
     density = column("density") * scatter(0.18)
     rim = column("rim") * scatter(0.4)
+    # Most nuclei of a vesicular slide are clear inside; those that shrink are as dense as any other.
+    cleared = np.clip(column("cleared") + rng.normal(0, 0.15, count), 0, 1) * (rng.random(count) < 0.85)
+    cleared = np.where(column("cleared") > 0, cleared, 0).astype(np.float32)
     texture = column("chromatin") * scatter(0.2)
-    width = np.maximum(0.12 * nuclei.radius, 0.8)
+    width = np.clip(0.11 * nuclei.radius, 0.8, 1.8)
     blurred = np.concatenate([[False], rng.random(count) < slide.unfocused])
 
     edge = 0.5 * slide.edge
@@ -95,32 +98,38 @@ def chromatin(
     own = near.cell.ravel()[where] - 1
     depth = near.depth.ravel()[where] + slide.swell
     noise = 0.6 * octaves(rng, shape, (slide.fine, 2 * slide.fine)) + 0.6 * field(rng, shape, slide.coarse)
-    amount = 1 + rim[own] * np.exp(-np.abs(depth - edge) / width[own])
-    amount *= density[own] * np.exp(texture[own] * noise.ravel()[where])
-    amount *= smoothstep(depth, -edge, edge)
+    clear, noise_there = cleared[own], noise.ravel()[where]
+    amount = (1 - clear) * np.exp(texture[own] * noise_there)
+    amount += clear * (0.1 + 0.8 * smoothstep(noise_there, 0.1, 2.0))       # what chromatin is left is clumps
+    membrane = (rim + 0.6 * cleared)[own] * np.exp(-np.abs(depth - edge) / width[own])
+    amount += membrane * np.exp(0.4 * noise_there)
+    amount *= density[own] * smoothstep(depth, -edge, edge)
     nuclear = np.zeros(shape, np.float32)
     nuclear.ravel()[where] = amount
     nuclear += 0.6 * np.concatenate([[0], density])[under].astype(np.float32) * np.exp(0.2 * noise)
-    nuclear += _nucleoli(rng, nuclei, column("nucleolus"), density, shape) * (near.labels > 0)
+    nucleoli = _nucleoli(rng, slide, nuclei, column("nucleolus"), shape) * (near.labels > 0)
+    nuclear += nucleoli
 
     if blurred.any():
         layer = nuclear * blurred[near.cell]
         nuclear += cv2.GaussianBlur(layer, (0, 0), slide.defocus) - layer
-    through = 1 - (1 - slide.showing) * smoothstep(near.depth + slide.swell, -edge, edge)
+    showing = slide.showing * (1 - slide.hiding * np.concatenate([[0], cleared]).astype(np.float32))
+    through = 1 - (1 - showing[near.cell]) * smoothstep(near.depth + slide.swell, -edge, edge)
     haematoxylin *= through
     eosin *= through
+    eosin += slide.pink * slide.nucleus * nucleoli
     haematoxylin += max(slide.nucleus - slide.showing * slide.cytoplasm, 0.35 * slide.nucleus) * nuclear
 
 
-def _nucleoli(rng, nuclei: Placed, chance: np.ndarray, density: np.ndarray, shape) -> np.ndarray:
+def _nucleoli(rng, slide: Slide, nuclei: Placed, chance: np.ndarray, shape) -> np.ndarray:
     spots = np.zeros(shape, np.float32)
     number = np.where(rng.random(len(nuclei)) < chance, rng.integers(1, 4, len(nuclei)), 0)
     owner = np.repeat(np.arange(len(nuclei)), number)
     radius = nuclei.radius[owner]
-    place = nuclei.centre[owner] + radius[:, None] * rng.uniform(-0.35, 0.35, (len(owner), 2))
-    size = np.maximum(radius * rng.uniform(0.1, 0.22, len(owner)), 0.8)
+    place = nuclei.centre[owner] + radius[:, None] * rng.uniform(-0.4, 0.4, (len(owner), 2))
+    size = np.maximum(slide.nucleoli * radius * rng.uniform(0.6, 1.2, len(owner)), 0.8)
     fixed = (16 * np.column_stack([place, size])).astype(int)               # 4 fractional bits
-    for (row, column, reach), dark in zip(fixed.tolist(), density[owner].tolist()):
+    for (row, column, reach), dark in zip(fixed.tolist(), rng.uniform(0.6, 1.3, len(owner)).tolist()):
         cv2.circle(spots, (column, row), reach, dark, -1, shift=4)
     return cv2.GaussianBlur(spots, (0, 0), 0.7)
 

@@ -25,7 +25,8 @@ class Population:
     irregularity: float             # deviation of the outline / radius
     bend: float                     # deviation of the sagitta / long half-axis; spindles curve
     density: float                  # haematoxylin, of the slide's typical nucleus
-    rim: float                      # extra density at the membrane / density; vesicular nuclei 1 to 3
+    rim: float                      # extra density at the membrane / density
+    cleared: float                  # share of the inside without chromatin; vesicular nuclei 0.5 to 1
     chromatin: float                # deviation of log density, clumps and grains
     nucleolus: float                # probability of at least one
     clearance: float                # free distance asked for / own radius; below 1 nuclei overlap

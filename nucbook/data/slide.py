@@ -28,19 +28,19 @@ class Organ:
     stromal: float                  # fibroblast nuclei per mm² of stroma
     lymphocytes: float              # per mm² of stroma, outside their clusters
     clear: float                    # probability of empty-looking cytoplasm
-    vesicular: float                # probability of pale nuclei with a dark rim
+    vesicular: float                # probability that nuclei are clear inside, with a dark rim
     fat: float                      # probability of fat cells in an image
 
 
 ORGANS = {
-    "breast": Organ(3.0, 0.70, 0.45, 0.3, 0.2, 1.15, 900, 500, 0.1, 0.4, 0.15),
-    "kidney": Organ(2.0, 0.80, 0.70, 0.5, 0.1, 1.60, 900, 400, 0.5, 0.3, 0.02),
-    "liver": Organ(3.0, 0.75, 0.75, 0.1, 0.0, 1.90, 700, 500, 0.2, 0.4, 0.05),
-    "prostate": Organ(2.9, 0.80, 0.50, 0.9, 0.4, 1.05, 1100, 300, 0.4, 0.6, 0.02),
-    "colon": Organ(2.7, 0.58, 0.50, 0.9, 0.8, 0.90, 1300, 1200, 0.2, 0.5, 0.10),
-    "stomach": Organ(2.7, 0.65, 0.45, 0.6, 0.4, 1.00, 1200, 1200, 0.3, 0.4, 0.05),
-    "bladder": Organ(2.9, 0.68, 0.55, 0.1, 0.2, 1.10, 1000, 600, 0.1, 0.4, 0.05),
-    "lung": Organ(3.1, 0.70, 0.45, 0.4, 0.1, 1.15, 1000, 900, 0.1, 0.4, 0.05),
+    "breast": Organ(3.0, 0.70, 0.45, 0.3, 0.2, 1.15, 900, 500, 0.1, 0.5, 0.15),
+    "kidney": Organ(2.0, 0.80, 0.70, 0.5, 0.1, 1.60, 900, 400, 0.5, 0.4, 0.02),
+    "liver": Organ(3.0, 0.75, 0.75, 0.1, 0.0, 1.90, 700, 500, 0.2, 0.5, 0.05),
+    "prostate": Organ(2.9, 0.80, 0.50, 0.9, 0.4, 1.05, 1100, 300, 0.4, 0.7, 0.02),
+    "colon": Organ(2.7, 0.58, 0.50, 0.9, 0.8, 0.90, 1300, 1200, 0.2, 0.7, 0.10),
+    "stomach": Organ(2.7, 0.65, 0.45, 0.6, 0.4, 1.00, 1200, 1200, 0.3, 0.6, 0.05),
+    "bladder": Organ(2.9, 0.68, 0.55, 0.1, 0.2, 1.10, 1000, 600, 0.1, 0.5, 0.05),
+    "lung": Organ(3.1, 0.70, 0.45, 0.4, 0.1, 1.15, 1000, 900, 0.1, 0.5, 0.05),
 }
 
 
@@ -67,6 +67,9 @@ class Slide:
     fibre_width: float              # px
     waviness: float                 # px, sideways swing of the fibres
     cracks: float                   # share of the stroma that is torn open
+    hiding: float                   # 0..1, how much of the surrounding dye cleared nuclei push aside
+    nucleoli: float                 # size of nucleoli / radius of the nucleus
+    pink: float                     # eosin of nucleoli / their haematoxylin
     fine: float                     # px, chromatin grains
     coarse: float                   # px, chromatin clumps
     edge: float                     # px, softness of the nuclear border
@@ -104,9 +107,12 @@ class Slide:
             fibre_width=u(1.5, 5) * scale,
             waviness=u(4, 18),
             cracks=max(0.0, u(-0.1, 0.25)),
+            hiding=u(0.3, 1),
+            nucleoli=u(0.1, 0.28),
+            pink=u(0, 0.6),
             fine=u(1.2, 2.2),
             coarse=radius * u(0.25, 0.5),
-            edge=u(0.8, 3.5),
+            edge=u(0.6, 2) if vesicular else u(0.8, 3.5),
             swell=u(-0.2, 1.2),
             unfocused=max(0.0, u(-0.15, 0.35)),
             defocus=u(1.2, 3.0),
@@ -115,25 +121,27 @@ class Slide:
 
 def _populations(organ: Organ, rng: np.random.Generator, radius: float, scale: float, vesicular: bool):
     u = rng.uniform
-    rim = u(0.5, 2.5) if vesicular else max(0.0, u(-0.5, 0.7))
+    rim = u(0.5, 1.4) if vesicular else max(0.0, u(-0.5, 0.7))
+    cleared = u(0.5, 1.0) if vesicular else max(0.0, u(-0.4, 0.4))
     texture = u(0.15, 0.55)
     lymphocyte = 2.1 / MPP * scale * u(0.85, 1.15)
     return (
         Population(
             EPITHELIAL, radius, u(0.12, 0.4), organ.ratio * u(0.75, 1.05), u(0.03, 0.14), u(0.03, 0.2),
-            u(0.45, 0.8) if vesicular else u(0.7, 1.1), rim, texture * (1.3 if vesicular else 1),
-            u(0.2, 1) if vesicular else u(0, 0.4), organ.pitch * u(0.6, 1.4),
+            u(0.7, 1.1), rim, cleared, texture, u(0.2, 1) if vesicular else u(0, 0.4),
+            organ.pitch * u(0.6, 1.4),
         ),
         Population(
             LYMPHOCYTE, lymphocyte, u(0.08, 0.2), u(0.65, 0.9), u(0.04, 0.14), u(0.03, 0.15),
-            u(0.95, 1.6), max(0.0, u(-0.6, 0.4)), texture * u(0.6, 1.1), 0.0, u(0.85, 1.3),
+            u(0.95, 1.6), max(0.0, u(-0.6, 0.4)), 0.0, texture * u(0.6, 1.1), 0.0, u(0.85, 1.3),
         ),
         Population(
             STROMAL, radius * u(0.7, 0.95), u(0.2, 0.45), u(0.22, 0.5), u(0.04, 0.16), u(0.1, 0.35),
-            u(0.7, 1.3), max(0.0, u(-0.4, 0.5)), texture * u(0.6, 1.1), u(0, 0.15), u(0.9, 1.3),
+            u(0.7, 1.3), max(0.0, u(-0.4, 0.5)), cleared * u(0, 1), texture * u(0.6, 1.1), u(0, 0.15),
+            u(0.9, 1.3),
         ),
         Population(
             ENDOTHELIAL, radius * u(0.6, 0.85), u(0.15, 0.3), u(0.25, 0.45), u(0.03, 0.1), u(0.1, 0.3),
-            u(0.8, 1.3), max(0.0, u(-0.4, 0.5)), texture * u(0.6, 1.1), 0.0, u(0.9, 1.3),
+            u(0.8, 1.3), max(0.0, u(-0.4, 0.5)), cleared * u(0, 1), texture * u(0.6, 1.1), 0.0, u(0.9, 1.3),
         ),
     )

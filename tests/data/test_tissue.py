@@ -146,7 +146,7 @@ def test_the_benchmark_has_no_other_part():
 
 
 def disc(radius, clearance=1.0):
-    return Population(1, radius, 0, 1, 0, 0, 1, 0, 0, 0, clearance)
+    return Population(1, radius, 0, 1, 0, 0, 1, 0, 0, 0, 0, clearance)
 
 
 def placed(centres, population):

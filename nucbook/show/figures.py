@@ -200,7 +200,7 @@ def scores(
         marks = [before[name] for name in names]
         axes.plot(marks, range(len(names)), "|", color="black", markersize=9, markeredgewidth=1.5)
     axes.set(xlim=(0, 1.18), xticks=[0, 0.5, 1], title=title)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, labelsize=9)
     axes.invert_yaxis()
     return axes
 

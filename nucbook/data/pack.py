@@ -15,6 +15,8 @@ import json
 import os
 import shutil
 import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from nucbook.data.item import Item, UnreadableFile
-from nucbook.data.readers.images import read_array, read_rgb
+from nucbook.data.readers.images import BROKEN, read_array, read_rgb
 from nucbook.data.readers.labelme import read_json
 from nucbook.nuclei import InvalidNuclei, Nuclei
 from nucbook.sample import Sample
@@ -108,7 +110,7 @@ def items(folder: Path, part: str) -> list[Item]:
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"no manifest of a pack ({error!r})"
         raise UnreadableFile(folder / _MANIFEST, reason, "pack the set again") from error
-    if left_out:
+    if found and left_out:
         total = len(found) + len(left_out)
         warnings.warn(f"{folder}: this pack holds {len(found)} of {total} {part} images.", stacklevel=3)
     return found
@@ -195,7 +197,7 @@ def _labels(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray | None, Nucl
         with np.load(path, allow_pickle=False) as content:
             columns = dict(content)
         return (columns["instances"], None) if "instances" in columns else (None, _nuclei(columns, shape))
-    except (OSError, ValueError, KeyError, EOFError, InvalidNuclei) as error:
+    except (zipfile.BadZipFile, zlib.error, InvalidNuclei, *BROKEN) as error:
         raise UnreadableFile(path, f"no labels of a pack ({error})", "pack the set again") from error
 
 

@@ -73,8 +73,11 @@ def read_sample(
 def read_regions(path: Path) -> Regions:
     """All regions of an Aperio XML, also those of fewer than three vertices.
 
-    Aperio's X is the column and Y the row. A region's class is the name of the first attribute of its
-    layer (`Attribute@Name`), but for "Description", which ImageScope writes by itself.
+    Aperio's X is the column and Y the row, both taken as pixel indices (centres at integers). The stain's
+    edge lies half a pixel up and left of that in MoNuSeg; we keep to it because the label maps of its
+    training images do (foreground IoU 0.98, against 0.91), and training and test must share one rule.
+    A region's class is the name of its layer's first attribute (`Attribute@Name`), but for
+    "Description", which ImageScope writes by itself.
     Raises UnreadableFile for broken XML, entity declarations, coordinates that are no numbers, or a
     file without any layer (an empty layer is no error: an image may hold no nucleus).
     """

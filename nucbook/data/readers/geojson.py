@@ -32,6 +32,8 @@ def read_features(path: Path) -> Features:
     """
     content = read_json(path)
     features = content.get("features", [content]) if isinstance(content, dict) else content
+    if not isinstance(features, list):
+        raise UnreadableFile(path, "no GeoJSON features in it", "export the objects from QuPath again")
     outlines, kinds, points = [], [], []
     for i, feature in enumerate(features):
         try:

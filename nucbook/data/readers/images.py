@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+import cv2
 import numpy as np
 import tifffile
 from PIL import Image
@@ -18,6 +19,7 @@ PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp")
 # What Pillow, tifffile, numpy and scipy raise on files that are cut short or are something else.
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error)
 
+_COLOUR = ("RGB", "RGBA", "RGBX", "CMYK")
 _RGB_OF = {"P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "LA": "RGBA", "PA": "RGBA"}
 
 
@@ -35,6 +37,8 @@ def read_array(path: Path, content: BinaryIO | None = None, indices: bool = Fals
         with Image.open(content or path) as image:
             if getattr(image, "n_frames", 1) > 1:
                 raise UnreadableFile(path, f"it holds {image.n_frames} pictures", "save one picture a file")
+            if image.mode in _COLOUR and any(";16" in str(tile.args) for tile in image.tile):
+                return _read_deep(path, content)
             mode = "RGBA" if "transparency" in image.info else _RGB_OF.get(image.mode, image.mode)
             return np.array(image if indices or mode == image.mode else image.convert(mode))
     except UnreadableFile:
@@ -42,7 +46,7 @@ def read_array(path: Path, content: BinaryIO | None = None, indices: bool = Fals
     except Image.DecompressionBombError as error:
         raise UnreadableFile(path, str(error).rstrip("."), "read slides this large block by block") from error
     except BROKEN as error:
-        # Pillow does not know every TIFF (float RGB, 16-bit RGB); tifffile does.
+        # Pillow does not know every TIFF (float colour, many channels); tifffile does.
         if content is None and path.suffix.lower() in (".tif", ".tiff"):
             return _read_tiff(path)
         raise UnreadableFile(path, f"no intact picture ({error})") from error
@@ -83,6 +87,17 @@ def find_pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))
+
+
+def _read_deep(path: Path, content: BinaryIO | None) -> np.ndarray:
+    """Colour of 16 bits a channel, which Pillow would silently cut to 8."""
+    if content is not None:
+        content.seek(0)
+    data = np.frombuffer(path.read_bytes() if content is None else content.read(), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 3:
+        raise UnreadableFile(path, "no intact picture of 16 bits a channel")
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
 def _read_tiff(path: Path) -> np.ndarray:

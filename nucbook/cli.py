@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nucbook import __version__, cli_data, house
+from nucbook import __version__, cli_data, cli_methods, house
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +15,7 @@ app = typer.Typer(
     help="Segment cell nuclei with few labels: the book and the library under it.",
 )
 app.add_typer(cli_data.app, name="data")
+cli_methods.register(app)
 
 
 def _show_version(asked: bool) -> None:

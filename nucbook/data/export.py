@@ -34,10 +34,10 @@ def to_geojson(nuclei: Nuclei, class_names: Mapping[int, str] | None = None) -> 
     return {"type": "FeatureCollection", "features": features}
 
 
-def write(nuclei: Nuclei, stem: Path, class_names: Mapping[int, str] | None = None) -> tuple[Path, Path]:
-    """Write `stem.geojson` and `stem.tif`, a uint32 label map (zlib); returns both paths."""
+def write(nuclei: Nuclei, stem: Path, class_names: Mapping[int, str] | None = None, labels: bool = True) -> None:
+    """Write `stem.geojson` and, with `labels`, `stem.tif`: a uint32 label map, zlib inside."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    polygons, labels = Path(f"{stem}.geojson"), Path(f"{stem}.tif")
-    polygons.write_text(json.dumps(to_geojson(nuclei, class_names)), encoding="utf-8")
-    tifffile.imwrite(labels, nuclei.to_labels().astype(np.uint32), compression="zlib")
-    return polygons, labels
+    text = json.dumps(to_geojson(nuclei, class_names))
+    Path(f"{stem}.geojson").write_text(text, encoding="utf-8")
+    if labels:
+        tifffile.imwrite(f"{stem}.tif", nuclei.to_labels().astype(np.uint32), compression="zlib")

@@ -143,7 +143,7 @@ def learn(fit: Callable[..., History], config: Config, samples: Sequence[Sample]
     history = fit(
         partial(step, config=config), models, batches, steps=config.steps, learning_rate=config.learning_rate,
         optimiser=partial(torch.optim.AdamW, weight_decay=config.weight_decay), schedule=Cosine(config.warm_up),
-        clip=5.0, mixed_precision=config.precision, config=config,
+        clip=5.0, mixed_precision=config.precision,
     )
     return models["unet"], init, history
 
@@ -157,5 +157,5 @@ def train(samples: Sequence[Sample], config: Config, *, seed: int = 0, **options
     Returns the segmenter and what happened in the training; where a time limit came first the
     history says `finished` False, and the same call goes on later.
     """
-    network, init, history = learn(partial(fit, seed=seed, **options), config, samples, seed)
+    network, init, history = learn(partial(fit, seed=seed, config=config, **options), config, samples, seed)
     return Segmenter({"unet": network}, METHOD, config, {"init": init}), history

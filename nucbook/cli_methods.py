@@ -1,0 +1,177 @@
+"""`nucbook train, predict, pretrain, table`: the library from the command line."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from tqdm import tqdm
+
+from nucbook.data.export import write
+from nucbook.data.item import UnreadableFile
+from nucbook.data.readers import folder as own_folder
+from nucbook.data.readers.images import PICTURES, read_rgb
+from nucbook.data.slides import SLIDES, Slide
+from nucbook.networks.encoder import save_tissue_weights
+from nucbook.nuclei import Nuclei
+from nucbook.papers.baselines import tables as baselines
+from nucbook.papers.baselines import tissue
+from nucbook.sample import InvalidSample, Sample
+from nucbook.segmenter import Segmenter, find_method
+from nucbook.tables import find
+from nucbook.tables.render import compare
+from nucbook.tables.run import run_table
+from nucbook.training.profile import resolve
+from nucbook.training.stages import Desk, OutOfTime
+
+Profile = Annotated[str | None, typer.Option(help="quick, short or paper.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a config field, as steps=500; repeatable.")]
+Minutes = Annotated[float | None, typer.Option(help="Stop cleanly after so long; the same command goes on later.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+
+
+@contextmanager
+def said():
+    """An error a user can act on becomes its message and exit code 1, not a traceback."""
+    try:
+        yield
+    except (ValueError, OSError, OutOfTime) as error:      # InvalidSample, BadModel, … are ValueErrors
+        typer.echo(f"nucbook: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def train(
+    images: Annotated[Path, typer.Argument(help="Folder of images with labels (`nucbook data check FOLDER`).")],
+    out: Annotated[Path, typer.Option(help="Folder the model is written to.")],
+    method: Annotated[str, typer.Option(help="A method's name.")] = "baselines.unet",
+    profile: Profile = None,
+    changes: Changes = None,
+    seed: Seed = 0,
+    minutes: Minutes = None,
+    mpp: Annotated[float | None, typer.Option(help="Micrometres per pixel of the images, for the card.")] = None,
+) -> None:
+    """Train a method on your own images. Without --profile: paper where there is a GPU, else short."""
+    with said():
+        found = find_method(method)
+        samples = labelled(images, mpp)
+        profile = profile or ("paper" if torch.cuda.is_available() else "short")
+        config = resolve(found.config, "own", profile, command_line=pairs(changes))
+        typer.echo(f"{method} at profile {profile}, {len(samples)} labelled images from {images}")
+        teach = importlib.import_module(f"nucbook.papers.{method}").train
+        card = {"data": f"{len(samples)} images of {images.name}", "licence": "the trainer's own images", "mpp": mpp}
+        segmenter, history = teach(samples, config, seed=seed, checkpoint=out / "checkpoint", minutes=minutes)
+        if not history.finished:
+            raise OutOfTime(f"stopped after {history.step} of {config.steps} steps; the same command goes on.")
+        Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
+        shutil.rmtree(out / "checkpoint", ignore_errors=True)
+        typer.echo(f"saved to {out}; next: nucbook predict {out} IMAGES --out RESULTS")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder that `nucbook train` wrote.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, slides, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder the results are written to.")],
+) -> None:
+    """Segment images: polygons for QuPath (.geojson) and label maps (.tif); of slides, polygons alone."""
+    with said():
+        segmenter = Segmenter.load(model)
+        files = pictures(images)
+    failed = 0
+    for path in tqdm(files, desc="predict", disable=len(files) < 2):
+        try:
+            count = predict_one(segmenter, path, out)
+            tqdm.write(f"{path.name}: {count} nuclei")
+        except (UnreadableFile, InvalidSample) as error:    # the others are still worth having
+            failed += 1
+            tqdm.write(f"nucbook: {error}")
+    if failed:
+        typer.echo(f"{failed} of {len(files)} images could not be read.", err=True)
+        raise typer.Exit(1)
+
+
+def predict_one(segmenter: Segmenter, path: Path, out: Path) -> int:
+    """Segment one image or slide and write what was found; returns the number of nuclei."""
+    names = segmenter.card.classes
+    if path.suffix.lower() not in SLIDES:
+        nuclei = segmenter(read_rgb(path)).nuclei
+        write(nuclei, out / path.stem, names)
+        return len(nuclei)
+    slide = Slide(path)
+    trained = segmenter.card.mpp
+    if slide.mpp and trained and not 0.8 < slide.mpp / trained < 1.25:
+        tqdm.write(f"{path.name}: {slide.mpp:.3g} µm per pixel, the model learnt at {trained:.3g}; expect errors.")
+    nuclei = Nuclei.concatenate(segmenter.segment(slide), slide.shape[:2])
+    write(nuclei, out / path.stem, names, labels=False)
+    return len(nuclei)
+
+
+def pretrain(profile: Profile = None, seed: Seed = 0, minutes: Minutes = None, changes: Changes = None) -> None:
+    """Train on simulated tissue and keep the encoder, which `init: tissue` starts from."""
+    with said():
+        profile = profile or ("paper" if torch.cuda.is_available() else "short")
+        config = resolve(tissue.Config, "tissue", profile, command_line=pairs(changes))
+        desk = Desk(seed=seed, minutes=minutes)
+        trained = desk.do(baselines.simulated, config, tissue.simulator())
+        network = baselines.segmenter(config, trained).networks["unet"]
+        typer.echo(f"ResNet-{config.layers}, {config.levels} scales: {save_tissue_weights(network.encoder)}")
+
+
+def table(
+    address: Annotated[str, typer.Argument(help="paper/table, as baselines/slides.")],
+    rows: Annotated[list[str] | None, typer.Option(help="A row's name or alias; repeatable. Default: all.")] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each row.")] = 1,
+    profile: Profile = None,
+    minutes: Minutes = None,
+    changes: Changes = None,
+    workers: Annotated[int, typer.Option(help="Runs at a time on this machine.")] = 1,
+) -> None:
+    """Run what is missing of a table, and print it beside what was published."""
+    with said():
+        wanted = find(address)
+        outcome = run_table(wanted, rows=rows, seeds=seeds, profile=profile, minutes=minutes,
+                            changes=pairs(changes), workers=workers)
+        typer.echo(f"{len(outcome.done)} runs done, {len(outcome.waiting)} wait for the next call.")
+        if profile in ("short", "paper"):
+            typer.echo(compare(wanted, profile).round(3).to_string())
+
+
+def labelled(images: Path, mpp: float | None) -> list[Sample]:
+    """The samples of a folder that have masks; says how many have none."""
+    samples = [item.read() for item in own_folder.items(images, mpp)]
+    with_masks = [sample for sample in samples if sample.labelled]
+    if len(with_masks) < len(samples):
+        typer.echo(f"{len(samples) - len(with_masks)} of {len(samples)} images have no masks and are left out.")
+    return with_masks
+
+
+def pictures(paths: list[Path]) -> list[Path]:
+    """The images and slides among files and folders; raises FileNotFoundError where there is none."""
+    found = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder.")
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES + SLIDES) if path.is_dir() else [path]
+        found += [p for p in inside if not p.name.startswith(".")]
+    if not found:
+        raise FileNotFoundError(f"{paths[0]}: no images in it; there should be {', '.join(PICTURES + SLIDES)}.")
+    return found
+
+
+def pairs(changes: list[str] | None) -> dict[str, Any]:
+    """{"steps": "500"} of ["steps=500"]; raises ValueError for a text without "="."""
+    split = [change.partition("=") for change in changes or []]
+    for name, equals, _ in split:
+        if not equals:
+            raise ValueError(f"--set {name}: write it as field=value.")
+    return {name: value for name, _, value in split}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to `nucbook`."""
+    for command in (train, predict, pretrain, table):
+        app.command()(command)

@@ -1,0 +1,113 @@
+"""From a folder of one's own images to polygons for QuPath, on the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from typer.testing import CliRunner
+
+from nucbook.cli import app
+from nucbook.data.readers.geojson import read_features
+from nucbook.data.tissue import simulate
+from nucbook.segmenter import Segmenter
+
+TINY = ["--profile", "quick", "--set", "steps=3", "--set", "crop=32", "--set", "batch=2", "--set", "precision=no"]
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory) -> Path:
+    """Two images with label maps and one without, as a user keeps them."""
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "images").mkdir()
+    (folder / "labels").mkdir()
+    for i in range(3):
+        sample = simulate("colon", size=96, seed=i)
+        Image.fromarray(sample.image).save(folder / "images" / f"slide{i}.png")
+        if i < 2:
+            Image.fromarray(sample.instances.astype(np.uint16)).save(folder / "labels" / f"slide{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(slides, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    done = call("train", slides, "--out", folder, "--mpp", 0.25, *TINY)
+    assert done.exit_code == 0, done.output
+    assert "2 labelled images" in done.output
+    assert "1 of 3 images have no masks" in done.output
+    return folder
+
+
+def test_the_card_says_what_the_model_is(model):
+    segmenter = Segmenter.load(model)
+    assert segmenter.method.name == "baselines.unet"
+    assert segmenter.config.steps == 3
+    assert segmenter.card.mpp == 0.25
+    assert not (model / "checkpoint").exists()
+
+
+def test_predicted_polygons_and_label_maps_tell_the_same(model, slides, tmp_path):
+    done = call("predict", model, slides / "images", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert len(list(tmp_path.glob("*.geojson"))) == 3
+    labels = tifffile.imread(tmp_path / "slide0.tif")
+    assert labels.shape == (96, 96)
+    count = len(np.unique(labels[labels > 0]))
+    assert abs(len(read_features(tmp_path / "slide0.geojson").outlines) - count) <= 2       # slivers have no polygon
+    assert json.loads((tmp_path / "slide0.geojson").read_text())["type"] == "FeatureCollection"
+
+
+def test_one_broken_image_does_not_cost_the_others(model, slides, tmp_path):
+    (tmp_path / "in").mkdir()
+    whole = (slides / "images" / "slide0.png").read_bytes()
+    (tmp_path / "in" / "a.png").write_bytes(whole[:2000])
+    (tmp_path / "in" / "b.png").write_bytes(whole)
+    done = call("predict", model, tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "a.png" in done.output
+    assert (tmp_path / "out" / "b.geojson").exists()
+
+
+def test_training_stops_at_the_limit_and_goes_on(slides, tmp_path):
+    stopped = call("train", slides, "--out", tmp_path, "--minutes", 0, *TINY)
+    assert stopped.exit_code == 1
+    assert "the same command goes on" in stopped.output
+    assert call("train", slides, "--out", tmp_path, *TINY).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nowhere", "--out", "x"], "nowhere"),
+        (["train", "{slides}", "--out", "x", "--method", "baselines.none"], "no method 'baselines.none'"),
+        (["train", "{slides}", "--out", "x", "--set", "stepps=3"], "no field 'stepps'"),
+        (["train", "{slides}", "--out", "x", "--set", "steps"], "field=value"),
+        (["predict", "{slides}", "{slides}/images", "--out", "x"], "model.json"),
+        (["predict", "{model}", "nowhere.png", "--out", "x"], "nowhere.png"),
+        (["predict", "{model}", "{slides}", "--out", "x"], "no images in it"),
+        (["table", "baselines/none"], "baselines/slides"),
+        (["table", "baselines/slides", "--rows", "none"], "its rows are"),
+    ],
+)
+def test_mistakes_are_explained_without_a_traceback(arguments, message, slides, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call(*[argument.format(slides=slides, model=model) for argument in arguments])
+    assert done.exit_code == 1
+    assert message in done.output
+    assert "Traceback" not in done.output
+
+
+def test_pretrained_tissue_weights_are_found_by_init(tmp_path, monkeypatch):
+    from nucbook.networks import Encoder, initialise
+
+    monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path))
+    done = call("pretrain", *TINY, "--set", "tiles=3", "--set", "tile=64")
+    assert done.exit_code == 0, done.output
+    assert initialise(Encoder(18, 4), "tissue") == "tissue"

@@ -68,7 +68,7 @@ def items(name: str, part: Part = "train", root: Path | str | None = None) -> li
     if name not in CATALOG:
         raise ValueError(f"no data set {name!r}; there are {', '.join([*CATALOG, *SIMULATED])}.")
     entry = CATALOG[name]
-    home = Path(root) if root is not None else globals()["root"]()
+    home = _home(root)
     found = []
     for one in _parts(part, entry.parts, name):
         here = layouts.LAYOUTS[name](home / entry.folder, one) or pack.items(home / name, one)
@@ -87,6 +87,10 @@ def for_chapter(name: str, part: Part = "train") -> Sequence[Sample]:
     if os.environ.get("NUCBOOK_PROFILE", "quick") == "quick" and name not in SIMULATED:
         name = "metaphase" if name == "chromseg" else "tissue"
     return load(name, part)
+
+
+def _home(chosen: Path | str | None) -> Path:
+    return root() if chosen is None else Path(chosen)
 
 
 def _read(found: Sequence[Item]) -> list[Sample]:

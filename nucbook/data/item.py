@@ -14,7 +14,11 @@ class UnreadableFile(ValueError):
 
     def __init__(self, path: Path | str, reason: str, way_out: str = "replace it with an intact copy"):
         self.path = Path(path)
+        self._parts = (path, reason, way_out)
         super().__init__(f"{path}: {reason}; {way_out}.")
+
+    def __reduce__(self):
+        return type(self), self._parts          # so that it crosses from a worker process unharmed
 
 
 class MissingDataset(FileNotFoundError):

@@ -10,7 +10,7 @@ import pytest
 from nucbook.data.catalog import CATALOG, overlap
 from nucbook.data.layouts import KUMAR, LAYOUTS
 
-BIBLIOGRAPHY = Path(__file__).parents[2] / "book" / "reference" / "references.bib"
+BOOK = Path(__file__).parents[2] / "book" / "reference"
 
 
 def test_ten_sets_each_with_a_layout():
@@ -24,11 +24,28 @@ def test_an_entry_is_complete(name):
     texts = (entry.title, entry.holds, entry.split, entry.licence, entry.size, entry.source, entry.folder)
     assert all(texts)
     assert entry.layout
-    assert f"{{{entry.cite}," in BIBLIOGRAPHY.read_text(encoding="utf-8")
+    assert f"{{{entry.cite}," in (BOOK / "references.bib").read_text(encoding="utf-8")
     if entry.expected:
         assert sum(images for images, _ in entry.expected.values()) == entry.images
         assert sum(nuclei for _, nuclei in entry.expected.values()) == entry.nuclei
         assert entry.counted
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_the_page_says_what_the_catalogue_says(name):
+    entry, page = CATALOG[name], (BOOK / "datasets.md").read_text(encoding="utf-8")
+    section = page.split(f"### {name}\n")[1].split("\n#")[0]
+    assert entry.cite in section
+    if name not in ("kumar", "digestpath"):                 # these refer to monuseg and lizard
+        assert f"<{entry.source.split()[0]}>" in section
+        assert entry.licence.removeprefix("n").removesuffix(" (unconfirmed)") in section
+        assert f"`{entry.folder}`" in section
+    for part, (images, _) in entry.expected.items():
+        assert f"`{part}`" in section
+        assert str(images) in section
+    [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+    nuclei = "?" if entry.nuclei is None else f"{entry.nuclei:,}" + " ✓" * entry.counted
+    assert row == f"| `{name}` | {entry.images:,} | {nuclei} |"
 
 
 def test_sets_that_share_images():

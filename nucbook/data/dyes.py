@@ -1,4 +1,4 @@
-"""How much of each dye lies where: cytoplasm and stroma, chromatin, and what only looks like nuclei."""
+"""How much of each dye lies where: cytoplasm and stroma, then chromatin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from nucbook.data.architecture import Layout
 from nucbook.data.noise import fibres, field, octaves, smoothstep
-from nucbook.data.shapes import Placed, lattice
+from nucbook.data.shapes import Placed
 from nucbook.data.slide import Slide
 
 
@@ -40,7 +40,7 @@ class Territory:
 
 
 def surroundings(slide: Slide, rng: np.random.Generator, layout: Layout, near: Territory) -> list[np.ndarray]:
-    """Haematoxylin, eosin, haemoglobin of everything but nuclei: three float32 (H, W), optical density."""
+    """The dyes of everything but nuclei, in the order of `stain.DYES`: float32 (H, W), optical density."""
     shape, cell = near.cell.shape, near.cell
     epithelium = smoothstep(layout.depth, 0, 2.5)
     grains = np.exp(slide.grain * octaves(rng, shape, (1.5, 3, 6, 12, 24)))
@@ -58,17 +58,21 @@ def surroundings(slide: Slide, rng: np.random.Generator, layout: Layout, near: T
 
     strands = fibres(rng, layout.along, layout.across, slide.fibre_width, 14 * slide.fibre_width)
     threads = fibres(rng, layout.along, layout.across, slide.fibre_width / 2.5, 6 * slide.fibre_width)
-    stroma = grains * np.exp(0.25 * strands + 0.2 * threads)
+    stroma = grains * np.exp(slide.fibrous * (0.8 * strands + 0.6 * threads))
     torn = smoothstep(strands + 0.5 * field(rng, shape, 25), 2.2 - 6 * slide.cracks, 2.6 - 6 * slide.cracks)
     stroma *= 1 - 0.9 * torn * (slide.cracks > 0)
 
-    tissue = (1 - layout.empty) * np.exp(0.12 * field(rng, shape, 120))     # sections are not even
+    tissue = (1 - layout.empty) * np.exp(0.12 * field(rng, shape, 120)) * layout.thick      # never even
+    tissue *= 1 - layout.bleeding * np.float32(rng.uniform(0.3, 1))
     tissue *= 1 - slide.halo * np.exp(np.minimum(near.depth, 0) / 2)
     cytoplasm *= slide.cytoplasm * epithelium * tissue
     stroma *= slide.fibre * (1 - epithelium) * tissue
     haematoxylin = slide.blue_cytoplasm * cytoplasm + slide.blue_fibre * stroma
     eosin = (1 - slide.blue_cytoplasm) * cytoplasm + (1 - slide.blue_fibre) * stroma
-    return [np.maximum(haematoxylin, 0), np.maximum(eosin, 0), np.zeros(shape, np.float32)]
+    orange = np.zeros(shape, np.float32)
+    if slide.rust:
+        orange = slide.rust * (1 - slide.blue_fibre) * stroma * smoothstep(field(rng, shape, 60), -0.8, 0.4)
+    return [np.maximum(dye, 0) for dye in (haematoxylin, eosin - orange, orange, layout.deposit)]
 
 
 def chromatin(
@@ -77,10 +81,10 @@ def chromatin(
     near: Territory,
     under: np.ndarray,
     nuclei: Placed,
-    haematoxylin: np.ndarray,
-    eosin: np.ndarray,
-):
+    dyes: list[np.ndarray],
+) -> None:
     """Add the nuclei to the dyes, in place: membrane, grains and clumps, nucleoli, focus."""
+    haematoxylin, eosin, blood, _ = dyes
     shape, count = under.shape, len(nuclei)
     column = lambda name: np.array([getattr(slide.populations[k], name) for k in nuclei.kind], np.float32)
     scatter = lambda deviation: np.exp(rng.normal(0, deviation, count)).astype(np.float32)
@@ -115,8 +119,8 @@ def chromatin(
         nuclear += cv2.GaussianBlur(layer, (0, 0), slide.defocus) - layer
     showing = slide.showing * (1 - slide.hiding * np.concatenate([[0], cleared]).astype(np.float32))
     through = 1 - (1 - showing[near.cell]) * smoothstep(near.depth + slide.swell, -edge, edge)
-    haematoxylin *= through
-    eosin *= through
+    for dye in (haematoxylin, eosin, blood):
+        dye *= through
     eosin += slide.pink * slide.nucleus * nucleoli
     haematoxylin += max(slide.nucleus - slide.showing * slide.cytoplasm, 0.35 * slide.nucleus) * nuclear
 
@@ -132,65 +136,3 @@ def _nucleoli(rng, slide: Slide, nuclei: Placed, chance: np.ndarray, shape) -> n
     for (row, column, reach), dark in zip(fixed.tolist(), rng.uniform(0.6, 1.3, len(owner)).tolist()):
         cv2.circle(spots, (column, row), reach, dark, -1, shift=4)
     return cv2.GaussianBlur(spots, (0, 0), 0.7)
-
-
-def distract(
-    slide: Slide,
-    rng: np.random.Generator,
-    layout: Layout,
-    labels: np.ndarray,
-    haematoxylin: np.ndarray,
-    eosin: np.ndarray,
-    blood: np.ndarray,
-):
-    """Add, in place, what is no nucleus: red cells, secretions, smudges, crushed wisps, fragments."""
-    shape = labels.shape
-    tiles = shape[0] * shape[1] / 256**2
-    u = rng.uniform
-    background = (slide.cytoplasm + slide.fibre) / 2
-
-    _red_cells(rng, layout, labels, blood, background, tiles)
-
-    if rng.random() < 0.5:                                  # secretion or mucin in lumina
-        filling = u(0.1, 0.8) * background * np.exp(0.5 * octaves(rng, shape, (2, 6, 18)))
-        filling *= layout.empty * smoothstep(field(rng, shape, 40), u(-1, 1), 1.5)
-        blue = u(0, 0.7)
-        haematoxylin += blue * filling
-        eosin += (1 - blue) * filling
-
-    smudges = np.zeros(shape, np.float32)                   # nuclei of other planes, too vague to outline
-    for _ in range(rng.poisson(u(0, 5) * tiles)):
-        middle, axes = (int(u(0, shape[1])), int(u(0, shape[0]))), (int(u(4, 14)), int(u(4, 14)))
-        cv2.ellipse(smudges, middle, axes, u(0, 180), 0, 360, u(0.1, 0.4), -1)
-    haematoxylin += slide.nucleus * cv2.GaussianBlur(smudges, (0, 0), u(2.5, 5))
-
-    if rng.random() < 0.3:                                  # crushed nuclei: blue wisps along the fibres
-        wisps = smoothstep(fibres(rng, layout.along, layout.across, u(2, 4), u(20, 40)), 1, 2.5)
-        haematoxylin += u(0.2, 0.6) * slide.nucleus * wisps * smoothstep(field(rng, shape, 40), 0.5, 1.5)
-
-    bits = np.zeros(shape, np.float32)                      # fragments, pigment, dust
-    for _ in range(rng.poisson(u(0, 10) * tiles)):
-        middle = (int(u(0, shape[1])), int(u(0, shape[0])))
-        cv2.ellipse(bits, middle, (int(u(1, 3.5)), int(u(1, 3))), u(0, 180), 0, 360, u(0.3, 1.2), -1)
-    bits = slide.nucleus * cv2.GaussianBlur(bits, (0, 0), 0.7)
-    haematoxylin += bits
-    eosin += u(0, 0.6) * bits
-
-
-def _red_cells(rng, layout: Layout, labels: np.ndarray, blood: np.ndarray, background: float, tiles: float):
-    shape = labels.shape
-    chance = (layout.vessel < -4) * np.float32(rng.choice([0, 0.3, 0.9]))
-    if rng.random() < 0.2:                                  # bleeding into the tissue
-        chance = np.maximum(chance, 0.8 * smoothstep(field(rng, shape, 50), rng.uniform(0, 2), 2.2))
-    radius = rng.uniform(5, 9)
-    centres = lattice(rng, shape, 1.8 * radius)
-    rows, columns = centres.astype(int).T
-    chosen = (rng.random(len(centres)) < chance[rows, columns] + 0.002) & (labels[rows, columns] == 0)
-    for row, column in centres[chosen].tolist():
-        axes = (int(16 * radius * rng.uniform(0.8, 1.1)), int(16 * radius * rng.uniform(0.5, 1.1)))
-        middle, turn = (int(16 * column), int(16 * row)), rng.uniform(0, 180)
-        pallor = (axes[0] // 2, axes[1] // 2)
-        cv2.ellipse(blood, middle, axes, turn, 0, 360, rng.uniform(0.7, 1.6), -1, shift=4)
-        cv2.ellipse(blood, middle, pallor, turn, 0, 360, rng.uniform(0.4, 1.2), -1, shift=4)
-    if chosen.any():
-        blood[:] = background * cv2.GaussianBlur(blood, (0, 0), 0.8) * (labels == 0)

@@ -29,7 +29,7 @@ class Organ:
     lymphocytes: float              # per mm² of stroma, outside their clusters
     clear: float                    # probability of empty-looking cytoplasm
     vesicular: float                # probability that nuclei are clear inside, with a dark rim
-    fat: float                      # probability of fat cells in an image
+    fat: float                      # probability of fat cells in an image; threefold without epithelium
 
 
 ORGANS = {
@@ -64,6 +64,8 @@ class Slide:
     membrane: float                 # cell borders: density added (> 0) or taken (< 0), relative
     halo: float                     # < 1, retraction round nuclei; < 0: denser there
     grain: float                    # deviation of log density in cytoplasm and stroma
+    rust: float                     # 0..1, how orange patches of the stroma are
+    fibrous: float                  # deviation of log density between strands; muscle is smooth
     fibre_width: float              # px
     waviness: float                 # px, sideways swing of the fibres
     cracks: float                   # share of the stroma that is torn open
@@ -104,9 +106,11 @@ class Slide:
             membrane=u(-0.6, 1.0),
             halo=u(-0.5, 0.65),
             grain=u(0.1, 0.4),
-            fibre_width=u(1.5, 5) * scale,
-            waviness=u(4, 18),
-            cracks=max(0.0, u(-0.1, 0.25)),
+            rust=u(0.2, 1) if rng.random() < 0.2 else 0.0,
+            fibrous=u(0.05, 0.4),
+            fibre_width=u(1, 5) * scale,
+            waviness=u(1, 18),
+            cracks=max(0.0, u(-0.25, 0.25)),
             hiding=u(0.3, 1),
             nucleoli=u(0.1, 0.28),
             pink=u(0, 0.6),

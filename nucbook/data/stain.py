@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+DYES = ("haematoxylin", "eosin", "haemoglobin", "deposit")      # the last: ink or pigment
+DEPOSITS = ((1.0, 0.6, 0.1), (0.7, 0.9, 1.1), (1.0, 1.0, 1.0), (0.9, 0.5, 0.9), (0.4, 0.6, 1.0))
 
 
 @dataclass(frozen=True)
 class Optics:
     """How one slide was stained and scanned. `Optics.draw` scatters wider than real slides do."""
 
-    dyes: np.ndarray                # float32 (3, 3), optical density in R, G, B of one unit of each dye
+    dyes: np.ndarray                # float32 (4, 3), optical density in R, G, B of one unit of each of `DYES`
     white: np.ndarray               # float32 (3,), grey levels of empty glass in R, G, B
     blur: float                     # px, deviation of the point spread
     shift: np.ndarray               # float32 (3, 2), px, displacement of each colour (chromatic aberration)
@@ -30,7 +34,8 @@ class Optics:
             [
                 [u(0.42, 0.68), 0.72, u(0.20, 0.44)],                       # haematoxylin
                 [u(0.10, 0.46), u(0.66, 0.92), u(0.16, 0.66)],              # eosin
-                [u(0.05, 0.30), u(0.65, 0.85), u(0.45, 0.80)],              # haemoglobin
+                [u(0.05, 0.35), u(0.65, 0.85), u(0.35, 0.85)],              # haemoglobin, and what is orange
+                DEPOSITS[rng.integers(len(DEPOSITS))] * rng.uniform(0.8, 1.25, 3),
             ],
             np.float32,
         )
@@ -46,10 +51,10 @@ class Optics:
         )
 
 
-def photograph(rng: np.random.Generator, amounts: tuple[np.ndarray, ...], optics: Optics) -> np.ndarray:
+def photograph(rng: np.random.Generator, amounts: Sequence[np.ndarray], optics: Optics) -> np.ndarray:
     """uint8 (H, W, 3) RGB of a section.
 
-    amounts : one float32 (H, W) for each dye: haematoxylin, eosin, haemoglobin.
+    amounts : one float32 (H, W) for each of `DYES`.
     Intensities follow Beer–Lambert, I = white · exp(−Σ amount · dye) (Ruifrok and Johnston 2001).
     """
     shape = amounts[0].shape

@@ -14,7 +14,8 @@ import zlib
 import numpy as np
 
 from nucbook.data.architecture import arrange, place
-from nucbook.data.dyes import Territory, chromatin, distract, surroundings
+from nucbook.data.clutter import distract
+from nucbook.data.dyes import Territory, chromatin, surroundings
 from nucbook.data.shapes import keep_whole, paint
 from nucbook.data.slide import CLASS_NAMES, MPP, ORGANS, Organ, Slide
 from nucbook.data.stain import photograph
@@ -50,10 +51,10 @@ def simulate(
     labels, under, nuclei = paint(nuclei, shape)
     labels = keep_whole(labels, under, nuclei)
     near = Territory.of(labels)
-    haematoxylin, eosin, blood = surroundings(slide, rng, layout, near)
-    chromatin(slide, rng, near, under, nuclei, haematoxylin, eosin)
-    distract(slide, rng, layout, labels, haematoxylin, eosin, blood)
-    image = photograph(rng, (haematoxylin, eosin, blood), slide.optics)
+    dyes = surroundings(slide, rng, layout, near)
+    chromatin(slide, rng, near, under, nuclei, dyes)
+    distract(slide, rng, layout, labels, dyes)
+    image = photograph(rng, dyes, slide.optics)
 
     ids = np.flatnonzero(np.bincount(labels.ravel()))[1 if (labels == 0).any() else 0 :]
     classes = [slide.populations[kind].class_id for kind in nuclei.kind[ids - 1]]

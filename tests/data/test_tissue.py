@@ -117,6 +117,13 @@ def test_some_nuclei_touch():
     assert np.mean([touches(s.instances) for s in many("colon")]) > 0.5
 
 
+def test_some_images_hold_hardly_any_nuclei_and_most_hold_many():
+    """Fat, muscle, blood, the end of the section: what a network must learn to leave alone."""
+    counts = np.array([len(s.class_of) for organ in ORGANS for s in many(organ)])
+    assert 0.05 < np.mean(counts < 9) < 0.4                 # 9 in 256² is 2,200 per mm²
+    assert np.median(counts) > 12
+
+
 def test_an_unknown_organ_is_refused_with_the_list():
     with pytest.raises(ValueError, match=r"no organ 'spleen'; there are breast, kidney, .*lung"):
         simulate("spleen")

@@ -34,6 +34,7 @@ class Count:
         return self.regions - self.nuclei
 
     def add(self, sample: Sample) -> None:
+        """Count one sample that could be read."""
         self.images += 1
         self.unlabelled += not sample.labelled
         nuclei = _nuclei(sample)
@@ -53,6 +54,7 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
+        """Whether every file could be used."""
         return not self.problems
 
     def __str__(self) -> str:

@@ -102,6 +102,7 @@ class Overlap:
 
     @cached_property
     def pieces(self) -> Overlap:
+        """The same pair with every connected piece of an instance counted as one of its own."""
         return self._counted(self._source.in_pieces())
 
     def best_for_truth(self, score: np.ndarray) -> np.ndarray:

@@ -254,6 +254,7 @@ def plain():
 def test_sentences_keep_their_code_and_lose_no_sign(plain):
     shown = plain(["Areas |g| of `Nuclei`,", "all *of* them.", ""])
     assert shown == [r"Areas \|g\| of ``Nuclei``, all \*of\* them.", ""]
+    assert plain(['Of "patient" or `"image"`.']) == ['Of ``"patient"`` or ``"image"``.', ""]
 
 
 def test_arguments_stand_in_columns(plain):

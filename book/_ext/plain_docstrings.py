@@ -28,7 +28,8 @@ def plain(lines: list[str]) -> list[str]:
 
 
 def _sentences(text: str) -> str:
-    parts = re.split(r"`+([^`]+)`+", " ".join(text.split()))            # text, code, text, …
+    text = re.sub(r'"[\w.-]*"', r"`\g<0>`", " ".join(text.split()))      # a string argument is code
+    parts = re.split(r"`+([^`]+)`+", text)                              # text, code, text, …
     return "".join(f"``{part}``" if i % 2 else MARKUP.sub(r"\\\1", part) for i, part in enumerate(parts))
 
 
@@ -58,7 +59,13 @@ def _signature(app, what, name, thing, options, signature, returns):
     return signature, returns
 
 
+def _skip(app, what, name, thing, skip, options):
+    # A named tuple's fields are in its signature; their own docstrings say "Alias for field number 0".
+    return True if (getattr(thing, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

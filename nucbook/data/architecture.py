@@ -37,7 +37,8 @@ def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[i
     bare = rng.random() < 0.2
     nest = field(rng, shape, slide.gland) + 0.25 * field(rng, shape, slide.gland / 3)
     glandular = slide.wall < np.inf
-    share = np.clip(organ.epithelium + rng.normal(-0.08, 0.3), 0, 0.85 if glandular else 1) * (not bare)
+    more = 0.05 if slide.palisade < np.inf else -0.08
+    share = np.clip(organ.epithelium + rng.normal(more, 0.3), 0, 0.85 if glandular else 1) * (not bare)
     epithelium = nest > (np.quantile(nest[::4, ::4], 1 - share) if share < 1 else -np.inf)
     if epithelium.all():                                    # no pixel to measure the distance from
         depth = np.full(shape, 1e3, np.float32)
@@ -81,7 +82,7 @@ def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[i
         bleeding = smoothstep(field(rng, shape, 50), rng.uniform(-2.5, 1.5), 2)
     return Layout(
         depth, empty, vessel, along, across, thick, bleeding, _deposit(rng, shape, empty),
-        plenty=rng.uniform(0, 0.7) if bare else 1.0,
+        plenty=rng.uniform(0, 0.5) if bare else 1.0,
     )
 
 
@@ -145,14 +146,19 @@ def place(organ: Organ, slide: Slide, rng: np.random.Generator, layout: Layout) 
     for kind, population in enumerate(slide.populations):
         radius = population.radius
         if population.class_id == EPITHELIAL:
-            centre = lattice(rng, shape, 0.9 * radius)
+            columnar = slide.palisade < np.inf
+            centre = lattice(rng, shape, (0.4 if columnar else 0.9) * radius)
             rows, columns = centre.astype(int).T
-            keep = (layout.depth[rows, columns] > 0.6 * radius) & (layout.empty[rows, columns] < 0.02)
-            crowds = field(rng, shape, 4 * radius)[rows, columns]           # and clearings between them
-            keep &= crowds < rng.uniform(-0.5, 2.5)
-            across_wall = _gradient_angle(layout.depth, rows, columns)
-            angle = across_wall if slide.columnar else _swirl(rng, shape, slide.gland / 2, rows, columns)
-            scatter = 0.25 if slide.columnar else 0.6
+            depth = layout.depth[rows, columns]
+            keep = (depth > 0.6 * radius) & (layout.empty[rows, columns] < 0.02)
+            if columnar:
+                keep &= (depth > radius) & (depth < slide.palisade)
+                angle = _gradient_angle(cv2.GaussianBlur(layout.depth, (0, 0), 3), rows, columns)
+                scatter = rng.uniform(0.05, 0.2)
+            else:
+                crowds = field(rng, shape, 4 * radius)[rows, columns]       # and clearings between them
+                keep &= crowds < rng.uniform(-0.8, 2)
+                angle, scatter = _swirl(rng, shape, slide.gland / 2, rows, columns), 0.6
         elif population.class_id == LYMPHOCYTE:
             centre = lattice(rng, shape, 1.5 * radius)
             rows, columns = centre.astype(int).T
@@ -163,11 +169,12 @@ def place(organ: Organ, slide: Slide, rng: np.random.Generator, layout: Layout) 
             keep = (rng.random(len(centre)) < chance) & (layout.empty[rows, columns] < 0.5)
             angle, scatter = np.zeros(len(centre)), 3.0
         elif population.class_id == STROMAL:
-            density = layout.plenty * 1.6 * organ.stromal * np.exp(rng.normal(0, 0.6)) + 1
+            density = layout.plenty * 1.15 * organ.stromal * np.exp(rng.normal(0, 0.6)) + 1
             centre = lattice(rng, shape, min(1 / np.sqrt(density * per_pixel), max(shape)))
             rows, columns = centre.astype(int).T
             keep = stroma[rows, columns]
-            angle, scatter = _gradient_angle(layout.across, rows, columns) + np.pi / 2, 0.2
+            angle = _gradient_angle(layout.across, rows, columns) + np.pi / 2
+            scatter = rng.uniform(0.04, 0.25)
         else:                                               # ENDOTHELIAL
             centre = lattice(rng, shape, radius)
             rows, columns = centre.astype(int).T
@@ -182,7 +189,7 @@ def place(organ: Organ, slide: Slide, rng: np.random.Generator, layout: Layout) 
 
 def _clusters(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.ndarray:
     """Probability of a lymphocyte at each pixel from dense infiltrates; in some images there are none."""
-    level = rng.uniform(-0.5, 2.5)
+    level = rng.uniform(0, 3)
     return smoothstep(field(rng, shape, scale / 2), level, level + 0.8) * np.float32(rng.uniform(0.2, 1))
 
 

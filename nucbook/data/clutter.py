@@ -25,7 +25,7 @@ def distract(
     u = rng.uniform
     background = (slide.cytoplasm + slide.fibre) / 2
 
-    _vacuoles(slide, rng, layout, labels, dyes, background, tiles)
+    _bubbles(slide, rng, layout, labels, dyes, background, tiles)
     _red_cells(rng, layout, labels, blood, background)
 
     if rng.random() < 0.5:                                  # secretion, mucin, foam or debris on the glass
@@ -48,7 +48,8 @@ def distract(
 
     if rng.random() < 0.3:                                  # crushed nuclei: blue wisps along the fibres
         wisps = smoothstep(fibres(rng, layout.along, layout.across, u(2, 4), u(20, 40)), 1, 2.5)
-        haematoxylin += u(0.2, 0.6) * slide.nucleus * wisps * smoothstep(field(rng, shape, 40), 0.5, 1.5)
+        wisps *= smoothstep(field(rng, shape, 40), 0.5, 1.5) * (1 - layout.empty)
+        haematoxylin += u(0.2, 0.6) * slide.nucleus * wisps
 
     bits = _blobs(rng, shape, u(0, 10) * tiles, (1, 3.5), (0.3, 1.2))       # fragments, pigment, dust
     bits = slide.nucleus * cv2.GaussianBlur(bits, (0, 0), 0.7)
@@ -66,11 +67,18 @@ def _blobs(rng, shape, expected: float, radius: tuple[float, float], dark: tuple
     return blobs
 
 
-def _vacuoles(slide: Slide, rng, layout: Layout, labels, dyes, background: float, tiles: float) -> None:
-    """Empty bubbles the size of nuclei, with a thin pink rim: what a cleared nucleus is not."""
-    if rng.random() > 0.5:
-        return
-    bubbles = _blobs(rng, labels.shape, rng.exponential(12) * tiles, (2, rng.uniform(4, 16)), (0.7, 1))
+def _bubbles(slide: Slide, rng, layout: Layout, labels, dyes, background: float, tiles: float) -> None:
+    """Vacuoles and goblet cells: empty, the size of nuclei, a thin pink rim; a cleared nucleus is not so."""
+    expected = rng.exponential(12) * tiles * (rng.random() < 0.5)
+    bubbles = _blobs(rng, labels.shape, expected, (2, rng.uniform(4, 16)), (0.7, 1))
+    if slide.goblets:
+        radius = 1.3 * slide.populations[0].radius
+        for row, column in lattice(rng, labels.shape, 2.2 * radius).tolist():
+            depth = layout.depth[int(row), int(column)]
+            if slide.palisade < depth < slide.wall and rng.random() < slide.goblets:
+                reach = radius * rng.uniform(0.6, 1.1, 2)
+                middle, axes = (int(column), int(row)), (int(reach[0]), int(reach[1]))
+                cv2.ellipse(bubbles, middle, axes, rng.uniform(0, 180), 0, 360, 0.9, -1)
     bubbles *= labels == 0
     bubbles = cv2.GaussianBlur(bubbles, (0, 0), rng.uniform(0.6, 1.2))
     for dye in dyes[:3]:

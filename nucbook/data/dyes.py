@@ -23,6 +23,7 @@ class Territory:
 
     @staticmethod
     def of(labels: np.ndarray) -> Territory:
+        """Those of a label map, int (H, W). Where two nuclei touch, the rim runs between them."""
         inside = labels > 0
         apart = inside.astype(np.uint8)
         for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
@@ -49,7 +50,7 @@ def surroundings(slide: Slide, rng: np.random.Generator, layout: Layout, near: T
     own = np.exp(rng.normal(0, 0.15, count)).astype(np.float32)             # cells differ in thickness
     own *= np.where(rng.random(count) < 0.75, 1 - slide.clear, 1)
     cytoplasm = own[cell] * grains
-    cytoplasm *= 1 - slide.foam * smoothstep(field(rng, shape, 4), 0.2, 1.2)
+    cytoplasm *= 1 - slide.foam * smoothstep(field(rng, shape, rng.uniform(2, 7)), 0.2, 1.2)
     borders = np.zeros(shape, np.float32)
     borders[:, 1:] = cell[:, 1:] != cell[:, :-1]
     borders[1:] += cell[1:] != cell[:-1]
@@ -63,11 +64,12 @@ def surroundings(slide: Slide, rng: np.random.Generator, layout: Layout, near: T
     stroma *= 1 - 0.9 * torn * (slide.cracks > 0)
 
     tissue = (1 - layout.empty) * np.exp(0.12 * field(rng, shape, 120)) * layout.thick      # never even
-    tissue *= 1 - layout.bleeding * np.float32(rng.uniform(0.3, 1))
+    tissue *= 1 - layout.bleeding * np.float32(rng.uniform(0.5, 1))
     tissue *= 1 - slide.halo * np.exp(np.minimum(near.depth, 0) / 2)
     cytoplasm *= slide.cytoplasm * epithelium * tissue
     stroma *= slide.fibre * (1 - epithelium) * tissue
-    haematoxylin = slide.blue_cytoplasm * cytoplasm + slide.blue_fibre * stroma
+    clouds = np.exp(slide.mottled * field(rng, shape, rng.uniform(5, 15)))
+    haematoxylin = clouds * (slide.blue_cytoplasm * cytoplasm + slide.blue_fibre * stroma)
     eosin = (1 - slide.blue_cytoplasm) * cytoplasm + (1 - slide.blue_fibre) * stroma
     orange = np.zeros(shape, np.float32)
     if slide.rust:
@@ -105,7 +107,7 @@ def chromatin(
     clear, noise_there = cleared[own], noise.ravel()[where]
     amount = (1 - clear) * np.exp(texture[own] * noise_there)
     amount += clear * (0.1 + 0.8 * smoothstep(noise_there, 0.1, 2.0))       # what chromatin is left is clumps
-    membrane = (rim + 0.6 * cleared)[own] * np.exp(-np.abs(depth - edge) / width[own])
+    membrane = (rim + 0.4 * cleared)[own] * np.exp(-np.abs(depth - edge) / width[own])
     amount += membrane * np.exp(0.4 * noise_there)
     amount *= density[own] * smoothstep(depth, -edge, edge)
     nuclear = np.zeros(shape, np.float32)

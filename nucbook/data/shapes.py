@@ -82,7 +82,7 @@ def outlines(
     normal = lambda deviation: rng.normal(0, deviation, (count, 1)).astype(np.float32)
     cut = np.sqrt(1 - 0.8 * rng.random((count, 1), dtype=np.float32) ** 2)  # the knife misses centres
     radius = 1.2 * cut * population.radius * np.exp(np.clip(normal(population.spread), -0.9, 0.9))
-    ratio = np.clip(population.ratio * np.exp(normal(0.25)), 0.16, 1)
+    ratio = np.clip(population.ratio * np.exp(normal(0.25)), 0.09, 1)
     theta = np.linspace(0, 2 * np.pi, VERTICES, endpoint=False, dtype=np.float32)
     wave = np.ones((count, VERTICES), np.float32)
     for k in range(2, 6):                                   # low harmonics: dents and corners, not hair

@@ -1,5 +1,6 @@
 """Simulated tissue: exact labels, the picture agrees with them, organs and classes are there."""
 
+from dataclasses import replace
 from functools import cache
 
 import cv2
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from nucbook.data.architecture import arrange, place
 from nucbook.data.shapes import Placed, Population, keep_whole, outlines, paint
-from nucbook.data.slide import EPITHELIAL, LYMPHOCYTE, MPP, STROMAL
+from nucbook.data.slide import EPITHELIAL, LYMPHOCYTE, MPP, STROMAL, Slide
 from nucbook.data.tissue import CLASS_NAMES, ORGANS, load, simulate
 
 
@@ -47,8 +49,13 @@ def test_images_of_one_patient_share_the_stain():
         colour = -np.log((sample.image[sample.instances > 0].astype(float) + 1) / 256).mean(0)
         return colour / colour.sum()
 
+    def drawn(patient):                                     # some images hold no nucleus
+        samples = (simulate("breast", seed=seed, patient=patient) for seed in range(6))
+        return [sample for sample in samples if len(sample.class_of) > 2]
+
     spread = lambda samples: np.std([hue(s) for s in samples], axis=0).sum()
-    patients = [[simulate("breast", seed=s, patient=p) for s in range(4)] for p in range(4)]
+    patients = [drawn(patient) for patient in range(6)]
+    assert all(len(samples) > 2 for samples in patients)
     assert np.mean([spread(p) for p in patients]) < 0.7 * spread([p[0] for p in patients])
 
 
@@ -115,6 +122,32 @@ def test_some_nuclei_touch():
         return ((a != b) & (a > 0) & (b > 0)).any()
 
     assert np.mean([touches(s.instances) for s in many("colon")]) > 0.5
+
+
+def test_some_spindles_are_long_and_thin():
+    """As in muscle: 40 px and more, less than a fifth as wide."""
+    long, short = np.concatenate([s.truth.rotated_boxes()[:, 2:4] for s in many("breast", 20)]).T
+    assert ((long > 40) & (short < long / 5)).sum() >= 3
+
+
+def test_nuclei_of_a_columnar_gland_stand_beside_each_other_at_its_border():
+    """Across the basal membrane: the depth rises along their long axes."""
+    organ, size = replace(ORGANS["colon"], glands=1, columnar=1), (384, 384)
+    turns = []
+    for seed in range(6):
+        slide = Slide.draw(organ, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        layout = arrange(organ, slide, rng, size)
+        nuclei = place(organ, slide, rng, layout)
+        nuclei = nuclei[nuclei.kind == 0]
+        row, column = nuclei.centre.astype(int).T
+        assert (layout.depth[row, column] < slide.palisade).all()
+        slope = np.stack(np.gradient(cv2.GaussianBlur(layout.depth, (0, 0), 3)), -1)[row, column]
+        long = nuclei.outline[:, 0] - nuclei.outline[:, 16]                 # end to end
+        length = np.linalg.norm(long, axis=1) * np.linalg.norm(slope, axis=1)
+        turns.extend(np.abs((long * slope).sum(1)) / length)
+    assert len(turns) > 100
+    assert np.median(turns) > np.cos(np.radians(25))
 
 
 def test_some_images_hold_hardly_any_nuclei_and_most_hold_many():

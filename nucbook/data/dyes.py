@@ -23,6 +23,7 @@ class Territory:
 
     @staticmethod
     def of(labels: np.ndarray) -> Territory:
+        """The territories of the nuclei of a label map (H, W)."""
         """Those of a label map, int (H, W). Where two nuclei touch, the rim runs between them."""
         inside = labels > 0
         apart = inside.astype(np.uint8)

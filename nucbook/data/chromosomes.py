@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from nucbook.data.noise import field, smoothstep
+from nucbook.data.tissue.noise import field, smoothstep
 from nucbook.nuclei import Nuclei
 from nucbook.sample import Sample
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nucbook.data.architecture import arrange, place
-from nucbook.data.shapes import Placed, Population, keep_whole, outlines, paint
-from nucbook.data.slide import EPITHELIAL, LYMPHOCYTE, MPP, STROMAL, Slide
 from nucbook.data.tissue import CLASS_NAMES, ORGANS, load, simulate
+from nucbook.data.tissue.architecture import arrange, place
+from nucbook.data.tissue.shapes import Placed, Population, keep_whole, outlines, paint
+from nucbook.data.tissue.slide import EPITHELIAL, LYMPHOCYTE, MPP, STROMAL, Slide
 
 
 def darkness(image):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from nucbook.data.architecture import Layout
-from nucbook.data.noise import fibres, field, octaves, smoothstep
-from nucbook.data.shapes import Placed
-from nucbook.data.slide import Slide
+from nucbook.data.tissue.architecture import Layout
+from nucbook.data.tissue.noise import fibres, field, octaves, smoothstep
+from nucbook.data.tissue.shapes import Placed
+from nucbook.data.tissue.slide import Slide
 
 
 @dataclass(frozen=True)

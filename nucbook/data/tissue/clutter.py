@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from nucbook.data.architecture import Layout
-from nucbook.data.noise import fibres, field, octaves, smoothstep
-from nucbook.data.shapes import lattice
-from nucbook.data.slide import Slide
+from nucbook.data.tissue.architecture import Layout
+from nucbook.data.tissue.noise import fibres, field, octaves, smoothstep
+from nucbook.data.tissue.shapes import lattice
+from nucbook.data.tissue.slide import Slide
 
 
 def distract(

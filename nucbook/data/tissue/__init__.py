@@ -1,10 +1,10 @@
 """Simulated H&E tissue with exact labels: the data set that is always there.
 
-From the slide glass up: a layout of epithelium, lumina, vessels and fat; nuclei placed in it,
-shaped and painted; dyes in what lies round them; their chromatin; things that look like nuclei
-but are none; the microscope and the scanner. `Organ` says what tells organs apart, `Slide` what
-the images of one patient share; both scatter more widely than real slides, so that a network
-trained here has seen worse.
+From the slide glass up: a layout of epithelium, lumina, vessels and fat, nuclei placed in it
+(`architecture`), shaped and painted (`shapes`); dyes in what lies round them and their chromatin
+(`dyes`); things that look like nuclei but are none (`clutter`); the microscope and the scanner
+(`stain`). `Organ` says what tells organs apart, `Slide` what the images of one patient share
+(`slide`); both scatter more widely than real slides, so that a network trained here has seen worse.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import zlib
 
 import numpy as np
 
-from nucbook.data.architecture import arrange, place
-from nucbook.data.clutter import distract
-from nucbook.data.dyes import Territory, chromatin, surroundings
-from nucbook.data.shapes import keep_whole, paint
-from nucbook.data.slide import CLASS_NAMES, MPP, ORGANS, Organ, Slide
-from nucbook.data.stain import photograph
+from nucbook.data.tissue.architecture import arrange, place
+from nucbook.data.tissue.clutter import distract
+from nucbook.data.tissue.dyes import Territory, chromatin, surroundings
+from nucbook.data.tissue.shapes import keep_whole, paint
+from nucbook.data.tissue.slide import CLASS_NAMES, MPP, ORGANS, Organ, Slide
+from nucbook.data.tissue.stain import photograph
 from nucbook.sample import Sample
 
 __all__ = ["CLASS_NAMES", "ORGANS", "Organ", "load", "simulate"]
@@ -68,7 +68,6 @@ def simulate(
         name=name,
         meta={"dataset": "tissue", "organ": organ, "patient": f"{organ}-{patient}", "image": name},
     )
-
 
 
 PARTS = {                           # organ: patients; each patient gives two tiles

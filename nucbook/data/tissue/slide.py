@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nucbook.data.shapes import Population
-from nucbook.data.stain import Optics
+from nucbook.data.tissue.shapes import Population
+from nucbook.data.tissue.stain import Optics
 
 EPITHELIAL, LYMPHOCYTE, STROMAL, ENDOTHELIAL = 1, 2, 3, 4
 CLASS_NAMES = {1: "epithelial", 2: "lymphocyte", 3: "stromal", 4: "endothelial"}

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from nucbook.data.noise import field, octaves, smoothstep
-from nucbook.data.shapes import Placed, lattice, outlines
-from nucbook.data.slide import EPITHELIAL, LYMPHOCYTE, MPP, STROMAL, Organ, Slide
+from nucbook.data.tissue.noise import field, octaves, smoothstep
+from nucbook.data.tissue.shapes import Placed, lattice, outlines
+from nucbook.data.tissue.slide import EPITHELIAL, LYMPHOCYTE, MPP, STROMAL, Organ, Slide
 
 
 @dataclass

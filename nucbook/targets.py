@@ -116,7 +116,7 @@ def boundaries(labels: Tensor, width: float = 1) -> Tensor:
 
 
 def voronoi(points: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
-    """The nearest point of every pixel: the weakest guess at nuclei from points (Qu et al. 2019, Sec. 3.2).
+    """The nearest point of every pixel: the weakest guess at nuclei from points (Qu et al. 2019).
 
     points : B tensors (N_i, 2), row and column.
     shape  : (H, W) of each map, pixels.

@@ -1,7 +1,7 @@
 """Run every benchmark and write what it printed to `benchmarks/README.md`.
 
-    python -m benchmarks            # all
-    python -m benchmarks metrics    # some; their sections are replaced
+python -m benchmarks            # all
+python -m benchmarks metrics    # some; their sections are replaced
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMES = ("metrics", "meanshift", "targets", "tissue", "training", "slide")
 README = Path(__file__).parent / "README.md"
 HEAD = """# Benchmarks
 
-What the speed claims rest on. Every figure is measured in one run against something else in the same run, since
+What the speed claims rest on. Every figure is measured against something else in the same run, since
 seconds depend on the machine and ratios much less. `python -m benchmarks` writes this page.
 """
 
@@ -54,7 +54,8 @@ def written() -> dict[str, str]:
 def machine() -> str:
     """Processor, cores and versions, for the record."""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{os.cpu_count()} cores, {platform.machine()}{gpu}, Python {platform.python_version()}, torch {torch.__version__}"
+    where = f"{os.cpu_count()} cores, {platform.machine()}{gpu}"
+    return f"{where}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 class Tee(io.TextIOBase):

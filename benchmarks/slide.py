@@ -1,6 +1,6 @@
 """A slide that a network cannot take whole: time and memory of `Segmenter.segment`, block by block.
 
-    python benchmarks/slide.py
+python benchmarks/slide.py
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ import multiprocessing
 import resource
 import time
 
-
 from nucbook.data.tissue import simulate
 from nucbook.papers.baselines import unet
 
-SIDES = (1000, 2000, 4000)          # px
+SIDES = (1000, 2000, 4000)  # px
 
 
 def main() -> dict[str, float]:
@@ -24,8 +23,10 @@ def main() -> dict[str, float]:
             seconds, nuclei, gigabytes = pool.apply(measure, (side,))
         per_area = seconds / side**2
         first = first or per_area
-        print(f"| {side:5}² | {seconds:6.1f} s | {per_area / first:5.2f} × the time per pixel of {SIDES[0]}² "
-              f"| {nuclei:6} nuclei | peak {gigabytes:.2f} GB |")
+        print(
+            f"| {side:5}² | {seconds:6.1f} s | {per_area / first:5.2f} × the time per pixel of {SIDES[0]}² "
+            f"| {nuclei:6} nuclei | peak {gigabytes:.2f} GB |"
+        )
         result |= {f"{side} s": seconds, f"{side} GB": gigabytes, f"{side} time per pixel": per_area / first}
     return result
 

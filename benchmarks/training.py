@@ -1,6 +1,6 @@
 """What augmentation and targets cost, beside the U-Net step they feed.
 
-    python benchmarks/training.py
+python benchmarks/training.py
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def measure(name: str, config: unet.Config) -> dict[str, float]:
     geometry, colour = Geometry(config.crop), Colour()
     samples = [simulate("breast", size=geometry.source_size + 64, seed=seed) for seed in range(4)]
     bank = PatchBank(samples, geometry.source_size, where)
-    models = Models({key: net.to(where, memory_format=torch.channels_last) for key, net in unet.networks(config).items()})
+    models = Models(
+        {key: net.to(where, memory_format=torch.channels_last) for key, net in unet.networks(config).items()}
+    )
     optimiser = torch.optim.AdamW(models.unet.parameters())
     enabled = config.precision == "bf16"
 
@@ -52,13 +54,17 @@ def measure(name: str, config: unet.Config) -> dict[str, float]:
         optimiser.step()
         optimiser.zero_grad()
 
-    times = median_times({
-        "augmentation": augment,
-        "targets": lambda: normalised_distance_maps(batch.instances),
-        "step with targets": step,
-    })
+    times = median_times(
+        {
+            "augmentation": augment,
+            "targets": lambda: normalised_distance_maps(batch.instances),
+            "step with targets": step,
+        }
+    )
     share = (times["augmentation"] + times["targets"]) / (times["augmentation"] + times["step with targets"])
-    print(f"profile {name}: {config.batch} crops of {config.crop}², {where}, {torch.get_num_threads()} threads")
+    print(
+        f"profile {name}: {config.batch} crops of {config.crop}², {where}, {torch.get_num_threads()} threads"
+    )
     for part, milliseconds in times.items():
         print(f"| {part:<18} | {milliseconds:7.1f} ms |")
     print(f"augmentation and targets are {100 * share:.1f} % of the whole step")
@@ -74,7 +80,7 @@ def median_times(parts: dict[str, Callable]) -> dict[str, float]:
             part()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            if round_ >= 3:                                 # the first rounds warm up
+            if round_ >= 3:  # the first rounds warm up
                 times[name].append(1e3 * (time.perf_counter() - start))
     return {name: sorted(values)[len(values) // 2] for name, values in times.items()}
 

@@ -30,8 +30,12 @@ from nucbook.training.profile import resolve
 from nucbook.training.stages import Desk, OutOfTime
 
 Profile = Annotated[str | None, typer.Option(help="quick, short or paper.")]
-Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a config field, as steps=500; repeatable.")]
-Minutes = Annotated[float | None, typer.Option(help="Stop cleanly after so long; the same command goes on later.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a config field, as steps=500; repeatable.")
+]
+Minutes = Annotated[
+    float | None, typer.Option(help="Stop cleanly after so long; the same command goes on later.")
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 
 
@@ -40,20 +44,24 @@ def said():
     """An error a user can act on becomes its message and exit code 1, not a traceback."""
     try:
         yield
-    except (ValueError, OSError, OutOfTime) as error:      # InvalidSample, BadModel, … are ValueErrors
+    except (ValueError, OSError, OutOfTime) as error:  # InvalidSample, BadModel, … are ValueErrors
         typer.echo(f"nucbook: {error}", err=True)
         raise typer.Exit(1) from error
 
 
 def train(
-    images: Annotated[Path, typer.Argument(help="Folder of images with labels (`nucbook data check FOLDER`).")],
+    images: Annotated[
+        Path, typer.Argument(help="Folder of images with labels (`nucbook data check FOLDER`).")
+    ],
     out: Annotated[Path, typer.Option(help="Folder the model is written to.")],
     method: Annotated[str, typer.Option(help="A method's name.")] = "baselines.unet",
     profile: Profile = None,
     changes: Changes = None,
     seed: Seed = 0,
     minutes: Minutes = None,
-    mpp: Annotated[float | None, typer.Option(help="Micrometres per pixel of the images, for the card.")] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel of the images, for the card.")
+    ] = None,
 ) -> None:
     """Train a method on your own images. Without --profile: paper where there is a GPU, else short."""
     with said():
@@ -63,10 +71,16 @@ def train(
         config = resolve(found.config, "own", profile, command_line=pairs(changes))
         typer.echo(f"{method} at profile {profile}, {len(samples)} labelled images from {images}")
         teach = importlib.import_module(f"nucbook.papers.{method}").train
-        card = {"data": f"{len(samples)} images of {images.name}", "licence": "the trainer's own images", "mpp": mpp}
+        card = {
+            "data": f"{len(samples)} images of {images.name}",
+            "licence": "the trainer's own images",
+            "mpp": mpp,
+        }
         segmenter, history = teach(samples, config, seed=seed, checkpoint=out / "checkpoint", minutes=minutes)
         if not history.finished:
-            raise OutOfTime(f"stopped after {history.step} of {config.steps} steps; the same command goes on.")
+            raise OutOfTime(
+                f"stopped after {history.step} of {config.steps} steps; the same command goes on."
+            )
         Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
         typer.echo(f"saved to {out}; next: nucbook predict {out} IMAGES --out RESULTS")
@@ -86,7 +100,7 @@ def predict(
         try:
             count = predict_one(segmenter, path, out)
             tqdm.write(f"{path.name}: {count} nuclei")
-        except (UnreadableFile, InvalidSample) as error:    # the others are still worth having
+        except (UnreadableFile, InvalidSample) as error:  # the others are still worth having
             failed += 1
             tqdm.write(f"nucbook: {error}")
     if failed:
@@ -104,13 +118,17 @@ def predict_one(segmenter: Segmenter, path: Path, out: Path) -> int:
     slide = Slide(path)
     trained = segmenter.card.mpp
     if slide.mpp and trained and not 0.8 < slide.mpp / trained < 1.25:
-        tqdm.write(f"{path.name}: {slide.mpp:.3g} µm per pixel, the model learnt at {trained:.3g}; expect errors.")
+        tqdm.write(
+            f"{path.name}: {slide.mpp:.3g} µm per pixel, the model learnt at {trained:.3g}; expect errors."
+        )
     nuclei = Nuclei.concatenate(segmenter.segment(slide), slide.shape[:2])
     write(nuclei, out / path.stem, names, labels=False)
     return len(nuclei)
 
 
-def pretrain(profile: Profile = None, seed: Seed = 0, minutes: Minutes = None, changes: Changes = None) -> None:
+def pretrain(
+    profile: Profile = None, seed: Seed = 0, minutes: Minutes = None, changes: Changes = None
+) -> None:
     """Train on simulated tissue and keep the encoder, which `init: tissue` starts from."""
     with said():
         profile = profile or ("paper" if torch.cuda.is_available() else "short")
@@ -123,7 +141,9 @@ def pretrain(profile: Profile = None, seed: Seed = 0, minutes: Minutes = None, c
 
 def table(
     address: Annotated[str, typer.Argument(help="paper/table, as baselines/slides.")],
-    rows: Annotated[list[str] | None, typer.Option(help="A row's name or alias; repeatable. Default: all.")] = None,
+    rows: Annotated[
+        list[str] | None, typer.Option(help="A row's name or alias; repeatable. Default: all.")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each row.")] = 1,
     profile: Profile = None,
     minutes: Minutes = None,
@@ -133,8 +153,15 @@ def table(
     """Run what is missing of a table, and print it beside what was published."""
     with said():
         wanted = find(address)
-        outcome = run_table(wanted, rows=rows, seeds=seeds, profile=profile, minutes=minutes,
-                            changes=pairs(changes), workers=workers)
+        outcome = run_table(
+            wanted,
+            rows=rows,
+            seeds=seeds,
+            profile=profile,
+            minutes=minutes,
+            changes=pairs(changes),
+            workers=workers,
+        )
         typer.echo(f"{len(outcome.done)} runs done, {len(outcome.waiting)} wait for the next call.")
         if profile in ("short", "paper"):
             typer.echo(compare(wanted, profile).round(3).to_string())
@@ -145,7 +172,9 @@ def labelled(images: Path, mpp: float | None) -> list[Sample]:
     samples = [item.read() for item in own_folder.items(images, mpp)]
     with_masks = [sample for sample in samples if sample.labelled]
     if len(with_masks) < len(samples):
-        typer.echo(f"{len(samples) - len(with_masks)} of {len(samples)} images have no masks and are left out.")
+        typer.echo(
+            f"{len(samples) - len(with_masks)} of {len(samples)} images have no masks and are left out."
+        )
     return with_masks
 
 
@@ -155,10 +184,16 @@ def pictures(paths: list[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder.")
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES + SLIDES) if path.is_dir() else [path]
+        inside = (
+            sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES + SLIDES)
+            if path.is_dir()
+            else [path]
+        )
         found += [p for p in inside if not p.name.startswith(".")]
     if not found:
-        raise FileNotFoundError(f"{paths[0]}: no images in it; there should be {', '.join(PICTURES + SLIDES)}.")
+        raise FileNotFoundError(
+            f"{paths[0]}: no images in it; there should be {', '.join(PICTURES + SLIDES)}."
+        )
     return found
 
 

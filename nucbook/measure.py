@@ -16,18 +16,24 @@ TEST = {
     "consep": "test",
     "kumar": "test",
     "monuseg": "test",
-    "tnbc": ("validation", "test"),         # patients 7 to 11
+    "tnbc": ("validation", "test"),  # patients 7 to 11
 }
 
 
 def training_samples(dataset: str, profile: str) -> Sequence[Sample]:
     """The labelled training images of a data set; simulated tissue at profile "quick"."""
-    return data.load("tissue", "train") if profile == "quick" else data.load(dataset, TRAIN.get(dataset, "train"))
+    return (
+        data.load("tissue", "train")
+        if profile == "quick"
+        else data.load(dataset, TRAIN.get(dataset, "train"))
+    )
 
 
 def test_samples(dataset: str, profile: str) -> Sequence[Sample]:
     """The test images of a data set; simulated tissue at profile "quick"."""
-    return data.load("tissue", "test") if profile == "quick" else data.load(dataset, TEST.get(dataset, "test"))
+    return (
+        data.load("tissue", "test") if profile == "quick" else data.load(dataset, TEST.get(dataset, "test"))
+    )
 
 
 def measure(segment: Callable[[np.ndarray], np.ndarray], dataset: str, profile: str) -> Measured:
@@ -38,6 +44,8 @@ def measure(segment: Callable[[np.ndarray], np.ndarray], dataset: str, profile: 
     """
     samples = test_samples(dataset, profile)
     report = evaluate_many((s.label_map, segment(s.image), s.valid) for s in samples)
-    short = lambda scores: {key: None if np.isnan(value) else round(value, 4) for key, value in scores.items()}
+    short = lambda scores: {
+        key: None if np.isnan(value) else round(value, 4) for key, value in scores.items()
+    }
     rows = [{"name": s.name, **short(scores)} for s, scores in zip(samples, report.per_image)]
     return Measured(short(report.mean), rows, "simulated" if profile == "quick" else "real")

@@ -67,7 +67,7 @@ class Nuclei:
         for i, ((r0, c0, r1, c1), mask) in enumerate(zip(self.boxes.tolist(), self.masks)):
             if not (0 <= r0 < r1 <= height and 0 <= c0 < c1 <= width):
                 raise InvalidNuclei(
-                    f"box {i} = {(r0, c0, r1, c1)} is empty or leaves the {height}×{width} image; clip it first."
+                    f"box {i} = {(r0, c0, r1, c1)} is empty or leaves the {height}×{width} image; clip it."
                 )
             if mask.shape != (r1 - r0, c1 - c0):
                 raise InvalidNuclei(
@@ -88,7 +88,7 @@ class Nuclei:
         ids = ids[ids != 0]
         if len(ids) and len(ids) == ids[-1]:
             ranks = labels
-        else:                                               # find_objects wants 1..N
+        else:  # find_objects wants 1..N
             ranks = (np.searchsorted(ids, labels) + 1) * (labels != 0)
         slices = ndimage.find_objects(ranks.astype(np.int32, copy=False), max_label=len(ids))
         boxes = [(r.start, c.start, r.stop, c.stop) for r, c in slices]
@@ -97,7 +97,9 @@ class Nuclei:
         return cls(labels.shape, np.array(boxes, np.int32), masks, scores, classes)
 
     @classmethod
-    def from_polygons(cls, polygons: Iterable[np.ndarray], shape: tuple[int, int], scores=None, classes=None) -> Nuclei:
+    def from_polygons(
+        cls, polygons: Iterable[np.ndarray], shape: tuple[int, int], scores=None, classes=None
+    ) -> Nuclei:
         """Filled outlines, each (V, 2) as (row, column) pixel centres, clipped to the image.
 
         A pixel on the outline belongs to the nucleus. An outline without any pixel inside the
@@ -174,7 +176,9 @@ class Nuclei:
 
     def rotated_boxes(self) -> np.ndarray:
         """float32 (N, 5): the smallest rotated box round each mask, in the convention of `rotated`."""
-        return np.array([_rotated_box(b, m) for b, m in zip(self.boxes, self.masks)], np.float32).reshape(-1, 5)
+        return np.array([_rotated_box(b, m) for b, m in zip(self.boxes, self.masks)], np.float32).reshape(
+            -1, 5
+        )
 
     # -- turned into ------------------------------------------------------------------------
 
@@ -184,7 +188,7 @@ class Nuclei:
         A contested pixel goes to the higher score; at equal scores to the earlier row.
         """
         labels = np.zeros(self.shape, np.int32)
-        for i in np.argsort(-self.scores, kind="stable")[::-1]:     # the winner paints last
+        for i in np.argsort(-self.scores, kind="stable")[::-1]:  # the winner paints last
             r0, c0, r1, c1 = self.boxes[i]
             labels[r0:r1, c0:c1][self.masks[i]] = i + 1
         return labels
@@ -195,7 +199,7 @@ class Nuclei:
         for (r0, c0, _, _), mask in zip(self.boxes, self.masks):
             pieces, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
             largest = max(pieces, key=cv2.contourArea) if pieces else np.zeros((0, 1, 2))
-            polygons.append(largest[:, 0, ::-1].astype(float) + (r0, c0))
+            polygons.append(largest[:, 0, ::-1].astype(float) + np.array([r0, c0]))
         return polygons
 
     def shifted(self, rows: int, columns: int, shape: tuple[int, int]) -> Nuclei:
@@ -226,7 +230,7 @@ def _column(values, count: int, default, dtype, name: str) -> np.ndarray:
 
 
 def _rotated_box(box: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
-    points = np.argwhere(mask)[:, ::-1].astype(np.float32)                  # (x, y)
+    points = np.argwhere(mask)[:, ::-1].astype(np.float32)  # (x, y)
     (x, y), (width, height), degrees = cv2.minAreaRect(points)
     if height > width:
         width, height, degrees = height, width, degrees + 90

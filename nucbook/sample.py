@@ -57,17 +57,25 @@ class Sample:
                 "pass it through nucbook.sample.to_rgb",
             )
         if self.instances is not None and self.nuclei is not None:
-            self._refuse("both instances and nuclei given", "give a label map, or Nuclei where instances overlap")
+            self._refuse(
+                "both instances and nuclei given", "give a label map, or Nuclei where instances overlap"
+            )
         if self.instances is not None:
             object.__setattr__(self, "instances", self._checked_instances())
         if self.nuclei is not None and self.nuclei.shape != self.shape:
-            self._refuse(f"nuclei live in {self.nuclei.shape}, the image is {self.shape}", "check that they belong together")
+            self._refuse(
+                f"nuclei live in {self.nuclei.shape}, the image is {self.shape}",
+                "check that they belong together",
+            )
         if self.points is not None:
             object.__setattr__(self, "points", self._checked_points())
         if self.valid is not None:
             valid = np.asarray(self.valid)
             if valid.dtype != bool or valid.shape != self.shape:
-                self._refuse(f"valid is {valid.dtype} {valid.shape}, wanted bool {self.shape}", "make it a mask of the image")
+                self._refuse(
+                    f"valid is {valid.dtype} {valid.shape}, wanted bool {self.shape}",
+                    "make it a mask of the image",
+                )
         if self.mpp is not None and not (np.isfinite(self.mpp) and 0 < self.mpp < 100):
             self._refuse(f"mpp is {self.mpp}", "give micrometres per pixel, as 0.25 for a 40× scan, or None")
 
@@ -79,9 +87,14 @@ class Sample:
                 "pass them through nucbook.sample.to_instances",
             )
         if labels.shape != self.shape:
-            self._refuse(f"instances are {labels.shape}, the image is {self.shape}", "check that the two files belong together")
+            self._refuse(
+                f"instances are {labels.shape}, the image is {self.shape}",
+                "check that the two files belong together",
+            )
         if labels.size and labels.min() < 0:
-            self._refuse("instances hold negative ids", "use 0 for background and `valid` for pixels to leave out")
+            self._refuse(
+                "instances hold negative ids", "use 0 for background and `valid` for pixels to leave out"
+            )
         if labels.size and labels.max() > np.iinfo(np.int32).max:
             self._refuse("instances hold ids beyond int32", "renumber them")
         return labels.astype(np.int32, copy=False)
@@ -149,8 +162,17 @@ class Sample:
         Raises InvalidSample where the window leaves the image.
         """
         H, W = self.shape
-        if not (0 <= row and 0 <= column and row + height <= H and column + width <= W and height > 0 and width > 0):
-            self._refuse(f"window ({row}, {column}) of {height}×{width} leaves the {H}×{W} image", "keep it inside")
+        if not (
+            row >= 0
+            and column >= 0
+            and row + height <= H
+            and column + width <= W
+            and height > 0
+            and width > 0
+        ):
+            self._refuse(
+                f"window ({row}, {column}) of {height}×{width} leaves the {H}×{W} image", "keep it inside"
+            )
         window = np.s_[row : row + height, column : column + width]
         cut = lambda array: None if array is None else array[window]
         points = self.points
@@ -165,7 +187,11 @@ class Sample:
             points=points,
             valid=cut(self.valid),
             name=f"{self.name}@{row},{column}",
-            meta={**self.meta, "image": self.meta.get("image", self.name), "box": (row, column, row + height, column + width)},
+            meta={
+                **self.meta,
+                "image": self.meta.get("image", self.name),
+                "box": (row, column, row + height, column + width),
+            },
         )
 
 
@@ -177,7 +203,9 @@ def _cropped(nuclei: Nuclei, row: int, column: int, height: int, width: int) -> 
             boxes.append((t - row, l - column, b - row, r - column))
             masks.append(mask[t - r0 : b - r0, l - c0 : r - c0])
             kept.append(i)
-    return Nuclei((height, width), np.array(boxes, np.int32), masks, nuclei.scores[kept], nuclei.classes[kept]).tight()
+    return Nuclei(
+        (height, width), np.array(boxes, np.int32), masks, nuclei.scores[kept], nuclei.classes[kept]
+    ).tight()
 
 
 # -- the door: what is converted, and what is refused ---------------------------------------
@@ -256,11 +284,15 @@ def to_instances(labels: np.ndarray, name: str = "mask") -> np.ndarray:
         if (labels != np.round(labels)).any():
             refuse("it holds fractions", "ids are whole numbers; was it resized with interpolation?")
         labels = labels.astype(np.int64)
-    if labels.dtype == bool or (labels.dtype.kind in "iu" and labels.size and set(np.unique(labels)) == {0, 255}):
+    if labels.dtype == bool or (
+        labels.dtype.kind in "iu" and labels.size and set(np.unique(labels)) == {0, 255}
+    ):
         from scipy import ndimage
 
         labels, count = ndimage.label(labels, structure=np.ones((3, 3)))
-        warnings.warn(f"{name}: a two-valued mask; its {count} connected pieces become instances.", stacklevel=2)
+        warnings.warn(
+            f"{name}: a two-valued mask; its {count} connected pieces become instances.", stacklevel=2
+        )
     if labels.dtype.kind not in "iu":
         refuse(f"{labels.dtype} is no label map", "give whole numbers, one id a nucleus")
     if labels.size and labels.min() < 0:

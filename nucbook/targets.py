@@ -189,6 +189,9 @@ def _distances_by_crops(labels: Tensor, normalise: bool) -> Tensor:
             window = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in window)  # with its rim
             mask = image[window] == i
             distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            # Its last bit depends on where the array lies in memory. Squared distances are whole numbers,
+            # so the root of the nearest one is exact, and a resumed training equals an unbroken one.
+            distance = np.sqrt(np.rint(distance * distance))
             np.minimum(distance, diagonal, out=distance)
             result[window] += distance / distance.max() if normalise else distance
     return torch.from_numpy(out)

@@ -14,7 +14,18 @@ from nucbook.data.readers.geojson import read_features
 from nucbook.data.tissue import simulate
 from nucbook.segmenter import Segmenter
 
-TINY = ["--profile", "quick", "--set", "steps=3", "--set", "crop=32", "--set", "batch=2", "--set", "precision=no"]
+TINY = [
+    "--profile",
+    "quick",
+    "--set",
+    "steps=3",
+    "--set",
+    "crop=32",
+    "--set",
+    "batch=2",
+    "--set",
+    "precision=no",
+]
 
 
 def call(*arguments):
@@ -60,7 +71,9 @@ def test_predicted_polygons_and_label_maps_tell_the_same(model, slides, tmp_path
     labels = tifffile.imread(tmp_path / "slide0.tif")
     assert labels.shape == (96, 96)
     count = len(np.unique(labels[labels > 0]))
-    assert abs(len(read_features(tmp_path / "slide0.geojson").outlines) - count) <= 2       # slivers have no polygon
+    assert (
+        abs(len(read_features(tmp_path / "slide0.geojson").outlines) - count) <= 2
+    )  # slivers have no polygon
     assert json.loads((tmp_path / "slide0.geojson").read_text())["type"] == "FeatureCollection"
 
 

@@ -8,7 +8,9 @@ from hypothesis.extra.numpy import arrays
 
 from nucbook.nuclei import InvalidNuclei, Nuclei
 
-maps = arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.sampled_from([0, 0, 1, 5, 900]))
+maps = arrays(
+    np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.sampled_from([0, 0, 1, 5, 900])
+)
 
 
 @given(maps)
@@ -68,7 +70,7 @@ def test_rotated_box_of_a_bar():
     assert (row, column, long, short) == pytest.approx((4, 7, 9, 1))
     assert min(angle, np.pi - angle) == pytest.approx(0, abs=1e-3)
     angle = Nuclei.from_labels(np.eye(9, dtype=np.int32)).rotated_boxes()[0, 4]
-    assert angle == pytest.approx(np.pi / 4, abs=1e-3)                       # down and to the right
+    assert angle == pytest.approx(np.pi / 4, abs=1e-3)  # down and to the right
 
 
 def test_blocks_join_into_a_slide():
@@ -88,7 +90,10 @@ def test_blocks_join_into_a_slide():
         ({"boxes": [(0, 0, 0, 2)], "masks": [np.ones((0, 2))]}, "empty"),
         ({"boxes": [(0, 0, 2, 2)], "masks": [np.ones((3, 2))]}, "crop the mask"),
         ({"boxes": [(0, 0, 2, 2)], "masks": [np.ones((2, 2))], "scores": [1, 2]}, "scores: 2 values"),
-        ({"boxes": [(0, 0, 2, 2)], "masks": [np.ones((2, 2))], "rotated": np.ones((2, 5))}, "rotated: 2 rows"),
+        (
+            {"boxes": [(0, 0, 2, 2)], "masks": [np.ones((2, 2))], "rotated": np.ones((2, 5))},
+            "rotated: 2 rows",
+        ),
     ],
 )
 def test_columns_that_do_not_fit_are_refused(columns, message):

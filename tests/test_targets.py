@@ -196,3 +196,15 @@ def test_refusals():
         targets.voronoi([torch.zeros(1, 2), torch.tensor([[0.0, torch.nan]])], (6, 7))
     with pytest.raises(ValueError, match="no images: give one tensor"):
         targets.voronoi([], (6, 7))
+
+
+def test_distances_do_not_depend_on_where_the_map_lies_in_memory():
+    rows, columns = np.mgrid[:60, :60]
+    disc = ((rows - 30) ** 2 + (columns - 30) ** 2 < 25**2).astype(np.int32)
+    expected = targets.distance_maps(torch.from_numpy(disc)[None])
+    for offset in range(1, 17):
+        elsewhere = np.empty(disc.size + offset, np.int32)[offset:].reshape(disc.shape)
+        elsewhere[:] = disc
+        assert torch.equal(targets.distance_maps(torch.from_numpy(elsewhere)[None]), expected)
+    squared = expected.double() ** 2
+    assert torch.allclose(squared, squared.round(), atol=1e-3)

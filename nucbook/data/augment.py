@@ -26,11 +26,11 @@ class Geometry:
     white and `valid` False.
     """
 
-    size: int                                   # px, side of the crops that come out
-    scale: tuple[float, float] = (0.8, 1.25)    # nuclei become this much larger; Qu et al. 2019
-    shear: float = 0.1                          # tangent of the angle, at most
-    bend: float = 1.5                           # px, standard deviation of the elastic displacement
-    bend_period: int = 32                       # px between independent displacements
+    size: int  # px, side of the crops that come out
+    scale: tuple[float, float] = (0.8, 1.25)  # nuclei become this much larger; Qu et al. 2019
+    shear: float = 0.1  # tangent of the angle, at most
+    bend: float = 1.5  # px, standard deviation of the elastic displacement
+    bend_period: int = 32  # px between independent displacements
 
     @property
     def source_size(self) -> int:
@@ -40,10 +40,10 @@ class Geometry:
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
         flow = self._flow(len(batch), batch.image.shape[-2:], generator).to(batch.image.device)
         image = batch.image.float() / 255
-        image = 1 - F.grid_sample(1 - image, flow, mode="bilinear", align_corners=False)    # outside: white
+        image = 1 - F.grid_sample(1 - image, flow, mode="bilinear", align_corners=False)  # outside: white
         names = [*batch.maps, "valid"]
         layers = torch.stack([getattr(batch, name).float() for name in names], 1)
-        layers = F.grid_sample(layers, flow, mode="nearest", align_corners=False)           # ids < 2**24 stay exact
+        layers = F.grid_sample(layers, flow, mode="nearest", align_corners=False)  # ids < 2**24 stay exact
         maps = {name: layer.to(getattr(batch, name).dtype) for name, layer in zip(names, layers.unbind(1))}
         return Batch(image, **maps)
 
@@ -55,8 +55,13 @@ class Geometry:
         flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
         shear = uniform(-self.shear, self.shear)
         cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-        matrix = torch.stack([torch.stack([cos * flip, -sin + shear * cos], 1),
-                              torch.stack([sin * flip, cos + shear * sin], 1)], 1)          # (B, 2, 2)
+        matrix = torch.stack(
+            [
+                torch.stack([cos * flip, -sin + shear * cos], 1),
+                torch.stack([sin * flip, cos + shear * sin], 1),
+            ],
+            1,
+        )  # (B, 2, 2)
         axis = torch.arange(self.size) - (self.size - 1) / 2
         pixels = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).view(1, -1, 2)  # (x, y), px
         moved = (pixels @ matrix.transpose(1, 2)).view(count, self.size, self.size, 2)
@@ -77,17 +82,17 @@ class Colour:
     by itself, and the axes are tilted a little, as another scanner would.
     """
 
-    stain: float = 0.25         # relative standard deviation of each stain's strength
-    tilt: float = 0.05          # standard deviation of the mixing matrix's entries
-    offset: float = 0.05        # standard deviation of an added optical density (brightness)
-    blur: float = 1.0           # px, largest Gaussian σ; drawn from [0, blur] for half of the images
-    noise: float = 0.03         # largest standard deviation of the noise, intensity
+    stain: float = 0.25  # relative standard deviation of each stain's strength
+    tilt: float = 0.05  # standard deviation of the mixing matrix's entries
+    offset: float = 0.05  # standard deviation of an added optical density (brightness)
+    blur: float = 1.0  # px, largest Gaussian σ; drawn from [0, blur] for half of the images
+    noise: float = 0.03  # largest standard deviation of the noise, intensity
 
     def __call__(self, image: Tensor, generator: torch.Generator) -> Tensor:
         count = len(image)
-        basis = torch.tensor(rgb_from_hed, dtype=torch.float32)                             # stain -> RGB density
+        basis = torch.tensor(rgb_from_hed, dtype=torch.float32)  # stain -> RGB density
         strength = torch.exp(self.stain * torch.randn(count, 1, 3, generator=generator))
-        mixing = torch.linalg.inv(basis) * strength @ basis                                 # rows: RGB -> RGB
+        mixing = torch.linalg.inv(basis) * strength @ basis  # rows: RGB -> RGB
         mixing = mixing + self.tilt * torch.randn(count, 3, 3, generator=generator)
         shift = self.offset * torch.randn(count, 3, 1, 1, generator=generator)
         density = -torch.log(image.clamp(min=1 / 255))
@@ -105,9 +110,11 @@ class Colour:
         sigma = (self.blur * torch.rand(count, generator=generator) * chosen).clamp(min=1e-2).to(image.device)
         reach = math.ceil(2 * self.blur)
         offsets = torch.arange(-reach, reach + 1, device=image.device)
-        kernel = torch.softmax(-0.5 * (offsets / sigma[:, None]) ** 2, 1)                   # (B, K)
-        kernel = kernel.repeat_interleave(channels, 0)[:, None]                             # (B·3, 1, K)
-        flat = F.pad(image, (reach,) * 4, mode="reflect").reshape(1, count * channels, *[s + 2 * reach for s in image.shape[2:]])
+        kernel = torch.softmax(-0.5 * (offsets / sigma[:, None]) ** 2, 1)  # (B, K)
+        kernel = kernel.repeat_interleave(channels, 0)[:, None]  # (B·3, 1, K)
+        flat = F.pad(image, (reach,) * 4, mode="reflect").reshape(
+            1, count * channels, *[s + 2 * reach for s in image.shape[2:]]
+        )
         flat = F.conv2d(flat, kernel[:, :, None], groups=count * channels)
         flat = F.conv2d(flat, kernel[..., None], groups=count * channels)
         return flat.view_as(image)

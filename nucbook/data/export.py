@@ -26,15 +26,19 @@ def to_geojson(nuclei: Nuclei, class_names: Mapping[int, str] | None = None) -> 
         properties = {"objectType": "detection", "measurements": {"score": round(float(score), 4)}}
         if kind:
             properties["classification"] = {"name": (class_names or {}).get(int(kind), f"class {kind}")}
-        features.append({
-            "type": "Feature",
-            "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
-            "properties": properties,
-        })
+        features.append(
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+                "properties": properties,
+            }
+        )
     return {"type": "FeatureCollection", "features": features}
 
 
-def write(nuclei: Nuclei, stem: Path, class_names: Mapping[int, str] | None = None, labels: bool = True) -> None:
+def write(
+    nuclei: Nuclei, stem: Path, class_names: Mapping[int, str] | None = None, labels: bool = True
+) -> None:
     """Write `stem.geojson` and, with `labels`, `stem.tif`: a uint32 label map, zlib inside."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(to_geojson(nuclei, class_names))

@@ -54,8 +54,13 @@ class PatchBank:
     Raises ValueError for no samples, samples of which only some have masks, or maps that do not fit.
     """
 
-    def __init__(self, samples: Sequence[Sample], size: int, device: torch.device | str = "cpu",
-                 maps: Mapping[str, Sequence[np.ndarray]] | None = None):
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        size: int,
+        device: torch.device | str = "cpu",
+        maps: Mapping[str, Sequence[np.ndarray]] | None = None,
+    ):
         if not samples:
             raise ValueError("no samples to draw patches from.")
         self.size, self.device = size, torch.device(device)
@@ -73,15 +78,19 @@ class PatchBank:
         self.layers = {name: [self._padded(array, 0) for array in arrays] for name, arrays in layers.items()}
         small = [sample.name for sample in samples if min(sample.shape) < size]
         if small:
-            warnings.warn(f"{len(small)} images are smaller than the {size} px crop and padded ({small[0]} the first).",
-                          stacklevel=2)
+            warnings.warn(
+                f"{len(small)} images are smaller than the {size} px crop and padded ({small[0]} the first).",
+                stacklevel=2,
+            )
         # A pixel of a large image is as likely as one of a small image.
         self.weights = torch.tensor([float(image[0].numel()) for image in self.images])
 
     def _padded(self, array: np.ndarray, value: int) -> Tensor:
         missing = [max(self.size - length, 0) for length in array.shape[-2:]]
         pad = [(0, 0)] * (array.ndim - 2) + [(m // 2, m - m // 2) for m in missing]
-        return torch.from_numpy(np.ascontiguousarray(np.pad(array, pad, constant_values=value))).to(self.device)
+        return torch.from_numpy(np.ascontiguousarray(np.pad(array, pad, constant_values=value))).to(
+            self.device
+        )
 
     def __len__(self) -> int:
         return len(self.images)

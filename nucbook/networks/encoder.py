@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 try:
     from torchvision.models import get_model, get_model_weights
-except RuntimeError as error:               # "operator torchvision::nms does not exist"
+except RuntimeError as error:  # "operator torchvision::nms does not exist"
     raise ImportError(
         f"torchvision does not fit the installed torch {torch.__version__}: {error}. "
         "Install both together so that pip chooses a matching pair: pip install -U torch torchvision."
@@ -22,7 +22,7 @@ except RuntimeError as error:               # "operator torchvision::nms does no
 
 BASIC, BOTTLENECK = (64, 64, 128, 256, 512), (64, 256, 512, 1024, 2048)
 CHANNELS = {18: BASIC, 34: BASIC, 50: BOTTLENECK, 101: BOTTLENECK}
-IMAGE_MEAN = (0.485, 0.456, 0.406)          # ImageNet's, RGB: networks normalise their input themselves
+IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, RGB: networks normalise their input themselves
 IMAGE_STD = (0.229, 0.224, 0.225)
 INITS = ("scratch", "imagenet", "tissue")
 
@@ -55,10 +55,10 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = self.relu(self.bn1(self.conv1((image - self.mean) / self.std)))
-        features = [x]                                                      # stride 2
+        features = [x]  # stride 2
         for i in range(1, self.levels):
             x = getattr(self, f"layer{i}")(self.maxpool(x) if i == 1 else x)
-            features.append(x)                                              # stride 2**(i+1)
+            features.append(x)  # stride 2**(i+1)
         return features
 
 
@@ -80,16 +80,22 @@ def initialise(encoder: Encoder, init: str) -> str:
         state = _imagenet(encoder.depth) if init == "imagenet" else load_file(tissue_weights(encoder.depth))
     except OSError as error:
         way_out = "check the network" if init == "imagenet" else "run `nucbook pretrain` first"
-        warnings.warn(f"{init} weights for ResNet-{encoder.depth} cannot be had ({error}); "
-                      f"this network starts from scratch. To change that, {way_out}.", stacklevel=2)
+        warnings.warn(
+            f"{init} weights for ResNet-{encoder.depth} cannot be had ({error}); "
+            f"this network starts from scratch. To change that, {way_out}.",
+            stacklevel=2,
+        )
         return "scratch"
     own = encoder.state_dict()
     found = {name: value.to(own[name].dtype) for name, value in state.items() if name in own}
     missing = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
     encoder.load_state_dict(found, strict=False)
     if missing:
-        warnings.warn(f"{init} weights do not reach {len(missing)} tensors, {missing[0]} the first; "
-                      "those start from scratch.", stacklevel=2)
+        warnings.warn(
+            f"{init} weights do not reach {len(missing)} tensors, {missing[0]} the first; "
+            "those start from scratch.",
+            stacklevel=2,
+        )
     return init
 
 
@@ -115,7 +121,9 @@ def save_tissue_weights(encoder: Encoder, path: Path | None = None) -> Path:
     """Store an encoder in half precision for `initialise(…, "tissue")`; returns the file."""
     path = path or tissue_weights(encoder.depth)
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = {name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
-            for name, value in encoder.state_dict().items()}
+    half = {
+        name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
+        for name, value in encoder.state_dict().items()
+    }
     save_file(half, path)
     return path

@@ -38,7 +38,9 @@ def width_of(influence: Tensor, share: float = 0.95) -> int:
     size = influence.shape[-1]
     middle, total = size // 2, influence.sum()
     for half in range(size // 2 + 1):
-        window = influence[max(middle - half, 0) : middle + half + 1, max(middle - half, 0) : middle + half + 1]
+        window = influence[
+            max(middle - half, 0) : middle + half + 1, max(middle - half, 0) : middle + half + 1
+        ]
         if window.sum() >= share * total:
             return min(2 * half + 1, size)
     return size

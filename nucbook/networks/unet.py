@@ -13,8 +13,11 @@ def block(channels_in: int, channels_out: int) -> nn.Sequential:
     """Two 3×3 convolutions, each with batch normalisation and ReLU."""
     layers = []
     for channels in (channels_in, channels_out):
-        layers += [nn.Conv2d(channels, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out),
-                   nn.ReLU(inplace=True)]
+        layers += [
+            nn.Conv2d(channels, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        ]
     return nn.Sequential(*layers)
 
 
@@ -33,7 +36,7 @@ class UNet(nn.Module):
         super().__init__()
         self.encoder = Encoder(depth, levels)
         self.stride = self.encoder.stride
-        skips = (0, *self.encoder.channels)                                 # the image itself is no skip
+        skips = (0, *self.encoder.channels)  # the image itself is no skip
         widths = [min(width * 2**i, 256) for i in range(levels)] + [self.encoder.channels[-1]]
         self.decoder = nn.ModuleList(
             block(widths[i + 1] + skips[i], widths[i]) for i in reversed(range(levels))

@@ -23,7 +23,9 @@ def draw(geometry, count=6, seed=0):
     return geometry(PatchBank([dark_discs()], geometry.source_size).draw(count, generator), generator)
 
 
-@pytest.mark.parametrize("geometry", [Geometry(64), Geometry(64, bend=0, shear=0), Geometry(64, scale=(1.5, 2.0))])
+@pytest.mark.parametrize(
+    "geometry", [Geometry(64), Geometry(64, bend=0, shear=0), Geometry(64, scale=(1.5, 2.0))]
+)
 def test_labels_stay_on_their_nuclei(geometry):
     batch = draw(geometry)
     assert batch.image.shape == (6, 3, 64, 64)
@@ -37,13 +39,16 @@ def test_labels_stay_on_their_nuclei(geometry):
 def test_scale_is_the_size_of_the_nuclei():
     area = lambda scale: (draw(Geometry(100, (scale, scale), 0, 0), 8).instances > 0).float().mean().item()
     ids = lambda scale: len(draw(Geometry(100, (scale, scale), 0, 0), 8).instances.unique())
-    assert area(1.0) == pytest.approx(area(0.8), abs=0.06)           # as dense, whatever the scale
+    assert area(1.0) == pytest.approx(area(0.8), abs=0.06)  # as dense, whatever the scale
     assert ids(0.8) >= ids(1.6)
 
 
 def test_outside_is_white_and_invalid():
-    ink = Batch(torch.zeros(1, 3, 20, 20, dtype=torch.uint8), torch.ones(1, 20, 20, dtype=torch.bool),
-                instances=torch.ones(1, 20, 20, dtype=torch.int32))
+    ink = Batch(
+        torch.zeros(1, 3, 20, 20, dtype=torch.uint8),
+        torch.ones(1, 20, 20, dtype=torch.bool),
+        instances=torch.ones(1, 20, 20, dtype=torch.int32),
+    )
     batch = Geometry(40, (1, 1), 0, 0)(ink, torch.Generator().manual_seed(0))
     outside = ~batch.valid[0]
     assert 0.6 < outside.float().mean() < 0.8
@@ -61,7 +66,8 @@ def test_colour_changes_colour_and_keeps_range_and_shapes():
     image = draw(Geometry(64)).image
     changed = Colour()(image, torch.Generator().manual_seed(0))
     assert changed.shape == image.shape
-    assert 0 <= changed.min() and changed.max() <= 1
+    assert changed.min() >= 0
+    assert changed.max() <= 1
     assert (changed - image).abs().mean() > 0.01
     grey = lambda x: (x.mean(1) - x.mean((1, 2, 3))[:, None, None]).flatten(1)
     assert torch.nn.functional.cosine_similarity(grey(image), grey(changed)).min() > 0.9

@@ -28,7 +28,9 @@ def test_agrees_with_torchvision():
         assert torch.allclose(encoder(image)[-1], seen[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(("options", "why"), [({"depth": 20}, "Choose a depth of"), ({"levels": 6}, "1 to 5")])
+@pytest.mark.parametrize(
+    ("options", "why"), [({"depth": 20}, "Choose a depth of"), ({"levels": 6}, "1 to 5")]
+)
 def test_refuses_what_it_cannot_build(options, why):
     with pytest.raises(ValueError, match=why):
         Encoder(**options)

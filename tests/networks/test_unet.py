@@ -21,5 +21,7 @@ def test_refuses_sizes_it_would_misalign():
 def test_a_gradient_reaches_every_weight():
     network = UNet(2, 18, 4)
     network(torch.rand(2, 3, 32, 32)).square().mean().backward()
-    dead = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    dead = [
+        name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()
+    ]
     assert not dead

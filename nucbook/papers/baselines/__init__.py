@@ -1,1 +1,1 @@
-"""What every paper is compared with: no labels at all, full supervision, and plain use of unlabelled images."""
+"""What every paper is compared with: no labels, all labels, plain use of unlabelled images."""

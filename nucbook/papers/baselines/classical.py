@@ -26,11 +26,11 @@ from nucbook.segmenter import Method
 class Config:
     """For 40× scans (0.25 µm per pixel). Nothing is trained, so all profiles are one."""
 
-    blur: float = 1.5           # px, σ of the Gaussian on the haematoxylin channel: calms the chromatin
-    opening: int = 3            # px, radius of the disc that opens the mask: fibres and specks go
-    min_area: int = 40          # px, smaller pieces are debris: a small lymphocyte has about 200
-    min_distance: int = 6       # px between two peaks of the distance: about a small nucleus' radius
-    smooth: float = 1.5         # px, σ of the Gaussian on the distance: fewer peaks from ragged rims
+    blur: float = 1.5  # px, σ of the Gaussian on the haematoxylin channel: calms the chromatin
+    opening: int = 3  # px, radius of the disc that opens the mask: fibres and specks go
+    min_area: int = 40  # px, smaller pieces are debris: a small lymphocyte has about 200
+    min_distance: int = 6  # px between two peaks of the distance: about a small nucleus' radius
+    smooth: float = 1.5  # px, σ of the Gaussian on the distance: fewer peaks from ragged rims
 
     @classmethod
     def paper(cls, dataset: str) -> Self:

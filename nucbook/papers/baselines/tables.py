@@ -13,8 +13,20 @@ from nucbook.rows import Context, Recipe, Row, RunResult, Table
 from nucbook.segmenter import Segmenter
 from nucbook.training.stages import stage
 
-TRAINING = ("layers", "levels", "crop", "batch", "steps", "learning_rate", "warm_up", "weight_decay", "init",
-            "precision", "dice_weight", "distance_weight")          # what decoding changes needs no new training
+TRAINING = (
+    "layers",
+    "levels",
+    "crop",
+    "batch",
+    "steps",
+    "learning_rate",
+    "warm_up",
+    "weight_decay",
+    "init",
+    "precision",
+    "dice_weight",
+    "distance_weight",
+)  # what decoding changes needs no new training
 
 
 @stage(*TRAINING)
@@ -44,7 +56,9 @@ def segmenter(config: unet.Config, trained: dict[str, Any], **card: Any) -> Segm
 def run_classical(row: Row, context: Context) -> RunResult:
     """The floor that needs no labels."""
     segment = partial(classical.segment, config=context.config)
-    return RunResult({name: measure(segment, name, context.profile) for name in context.measured_on}, init="none")
+    return RunResult(
+        {name: measure(segment, name, context.profile) for name in context.measured_on}, init="none"
+    )
 
 
 def run_tissue(row: Row, context: Context) -> RunResult:
@@ -78,16 +92,41 @@ TABLES = {
     "slides": Table(
         paper="baselines",
         name="slides",
-        caption="No labels, simulated labels and all labels of the 12 Kumar training images, on the test images "
-        "of three data sets.",
+        caption="No labels, simulated labels and all labels of the 12 Kumar training images, on the test "
+        "images of three data sets.",
         rows=(
-            Row("Classical", "baselines.classical", "kumar", labels="none", measured_on=SLIDES, alias="classical"),
-            Row("U-Net, simulated tissue only", "baselines.tissue", "kumar", labels="none", measured_on=SLIDES,
-                alias="tissue"),
-            Row("U-Net, from scratch", "baselines.unet", "kumar", measured_on=SLIDES, alias="scratch",
-                changes={"init": "scratch"}),
-            Row("U-Net, from simulated tissue", "baselines.unet", "kumar", measured_on=SLIDES, alias="from-tissue",
-                changes={"init": "tissue"}),
+            Row(
+                "Classical",
+                "baselines.classical",
+                "kumar",
+                labels="none",
+                measured_on=SLIDES,
+                alias="classical",
+            ),
+            Row(
+                "U-Net, simulated tissue only",
+                "baselines.tissue",
+                "kumar",
+                labels="none",
+                measured_on=SLIDES,
+                alias="tissue",
+            ),
+            Row(
+                "U-Net, from scratch",
+                "baselines.unet",
+                "kumar",
+                measured_on=SLIDES,
+                alias="scratch",
+                changes={"init": "scratch"},
+            ),
+            Row(
+                "U-Net, from simulated tissue",
+                "baselines.unet",
+                "kumar",
+                measured_on=SLIDES,
+                alias="from-tissue",
+                changes={"init": "tissue"},
+            ),
         ),
         columns={"Dice": "dice", "AJI": "aji", "PQ": "pq"},
         spelled={"kumar": "Kumar", "tnbc": "TNBC", "consep": "CoNSeP"},

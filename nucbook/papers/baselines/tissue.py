@@ -18,7 +18,7 @@ from nucbook.sample import Sample
 from nucbook.segmenter import Segmenter
 from nucbook.training.fit import History
 
-FIRST_SEED = 1_000_000              # far from the seeds of data.load("tissue"), whose test tiles stay unseen
+FIRST_SEED = 1_000_000  # far from the seeds of data.load("tissue"), whose test tiles stay unseen
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Config(unet.Config):
     """A U-Net and the tiles it learns from."""
 
     init: str = "scratch"
-    tiles: int = 4000               # simulated tiles, each of a slide of its own, organs in turn
-    tile: int = 512                 # px, their side
+    tiles: int = 4000  # simulated tiles, each of a slide of its own, organs in turn
+    tile: int = 512  # px, their side
 
     @classmethod
     def short(cls, dataset: str) -> Config:
@@ -45,7 +45,7 @@ def _as_tissue(config: unet.Config) -> Config:
 
 
 def tiles(count: int, size: int, seed: int = 0) -> list[Sample]:
-    """`count` simulated tiles of `size` px, organs in turn, each a patient of its own; the same for a seed."""
+    """`count` simulated tiles of `size` px, organs in turn, each its own patient; the same for a seed."""
     organs = list(ORGANS)
     first = FIRST_SEED * (seed + 1)
     make = delayed(lambda i: simulate(organs[i % len(organs)], size, first + i))

@@ -31,24 +31,24 @@ from nucbook.training.schedules import Cosine
 
 @dataclass(frozen=True)
 class Config:
-    """U-Net with watershed decoding. No paper fixes these values; they were set on Kumar's validation images."""
+    """U-Net with watershed decoding. No paper fixes its values; Kumar's validation images did."""
 
-    layers: int = 34                # of the ResNet encoder
-    levels: int = 5                 # scales of the encoder; the coarsest has stride 2**levels
-    crop: int = 256                 # px, side of a training crop
-    batch: int = 16                 # crops a step
-    steps: int = 20_000             # optimiser steps
-    learning_rate: float = 1e-3     # AdamW, at its highest
-    warm_up: int = 200              # steps
+    layers: int = 34  # of the ResNet encoder
+    levels: int = 5  # scales of the encoder; the coarsest has stride 2**levels
+    crop: int = 256  # px, side of a training crop
+    batch: int = 16  # crops a step
+    steps: int = 20_000  # optimiser steps
+    learning_rate: float = 1e-3  # AdamW, at its highest
+    warm_up: int = 200  # steps
     weight_decay: float = 1e-2
-    init: str = "imagenet"          # weights of the encoder: scratch, imagenet or tissue
-    precision: str = "bf16"         # of the forward pass; "no" = float32
-    dice_weight: float = 0.5        # beside cross-entropy, weight 1
-    distance_weight: float = 4.0    # squared error of the normalised distance
-    threshold: float = 0.5          # probability from which a pixel is nucleus
-    depth: float = 0.1              # normalised distance; a shallower valley does not part two nuclei
-    smooth: float = 1.5             # px, σ of the Gaussian over the distance before markers are taken
-    min_area: int = 30              # px, smaller objects are dropped
+    init: str = "imagenet"  # weights of the encoder: scratch, imagenet or tissue
+    precision: str = "bf16"  # of the forward pass; "no" = float32
+    dice_weight: float = 0.5  # beside cross-entropy, weight 1
+    distance_weight: float = 4.0  # squared error of the normalised distance
+    threshold: float = 0.5  # probability from which a pixel is nucleus
+    depth: float = 0.1  # normalised distance; a shallower valley does not part two nuclei
+    smooth: float = 1.5  # px, σ of the Gaussian over the distance before markers are taken
+    min_area: int = 30  # px, smaller objects are dropped
 
     @classmethod
     def paper(cls, dataset: str) -> Config:
@@ -63,7 +63,9 @@ class Config:
     @classmethod
     def quick(cls) -> Config:
         """Simulated tissue on two CPU cores, half a minute."""
-        return cls(layers=18, levels=4, crop=96, batch=8, steps=240, learning_rate=2e-3, warm_up=20, init="scratch")
+        return cls(
+            layers=18, levels=4, crop=96, batch=8, steps=240, learning_rate=2e-3, warm_up=20, init="scratch"
+        )
 
 
 def foreground_loss(logit: Tensor, foreground: Tensor, valid: Tensor, dice_weight: float) -> Tensor:
@@ -76,7 +78,9 @@ def foreground_loss(logit: Tensor, foreground: Tensor, valid: Tensor, dice_weigh
     entropy = (F.binary_cross_entropy_with_logits(logit, foreground, reduction="none") * valid).sum() / count
     probability, truth = logit.sigmoid() * valid, foreground * valid
     both = (probability * truth).sum((1, 2))
-    dice = (2 * both + 1) / (probability.sum((1, 2)) + truth.sum((1, 2)) + 1)   # + 1 px: defined without nuclei
+    dice = (2 * both + 1) / (
+        probability.sum((1, 2)) + truth.sum((1, 2)) + 1
+    )  # + 1 px: defined without nuclei
     return entropy + dice_weight * (1 - dice).mean()
 
 
@@ -91,7 +95,7 @@ def distance_loss(prediction: Tensor, distance: Tensor, valid: Tensor) -> Tensor
 
 def step(models: Models, batch: Batch, config: Config) -> dict[str, Tensor]:
     """One training step: what is lost on a batch of crops with label maps."""
-    logit, distance = models.unet(batch.image).unbind(1)                    # (B, H, W) each
+    logit, distance = models.unet(batch.image).unbind(1)  # (B, H, W) each
     foreground = (batch.instances > 0).to(logit)
     target = normalised_distance_maps(batch.instances)
     return {
@@ -106,7 +110,7 @@ def networks(config: Config) -> dict[str, nn.Module]:
 
 
 def maps(models: Mapping[str, nn.Module], image: Tensor) -> Tensor:
-    """Foreground probability and normalised distance, float (B, 2, H, W), of images (B, 3, H, W) in [0, 1]."""
+    """Foreground probability and normalised distance (B, 2, H, W) of images (B, 3, H, W) in [0, 1]."""
     logit, distance = models["unet"](image).unbind(1)
     return torch.stack([logit.sigmoid(), distance], 1)
 
@@ -121,14 +125,18 @@ def decode(maps: np.ndarray, config: Config) -> np.ndarray:
 METHOD = Method("baselines.unet", Config, networks, maps, decode)
 
 
-def learn(fit: Callable[..., History], config: Config, samples: Sequence[Sample], seed: int) -> tuple[UNet, str, History]:
+def learn(
+    fit: Callable[..., History], config: Config, samples: Sequence[Sample], seed: int
+) -> tuple[UNet, str, History]:
     """Train a U-Net with `fit`, which already knows seed, checkpoint and time limit.
 
     Returns the network, the `init` that came about, and what happened. ValueError without labelled samples.
     """
     unlabelled = [sample.name for sample in samples if not sample.labelled]
     if unlabelled or not samples:
-        raise ValueError(f"a supervised U-Net needs masks, but {unlabelled[0] if samples else 'no sample'} has none.")
+        raise ValueError(
+            f"a supervised U-Net needs masks, but {unlabelled[0] if samples else 'no sample'} has none."
+        )
     geometry, colour = Geometry(config.crop), Colour()
     bank = PatchBank(samples, geometry.source_size, device())
 
@@ -141,14 +149,22 @@ def learn(fit: Callable[..., History], config: Config, samples: Sequence[Sample]
     models = networks(config)
     init = initialise(models["unet"].encoder, config.init)
     history = fit(
-        partial(step, config=config), models, batches, steps=config.steps, learning_rate=config.learning_rate,
-        optimiser=partial(torch.optim.AdamW, weight_decay=config.weight_decay), schedule=Cosine(config.warm_up),
-        clip=5.0, mixed_precision=config.precision,
+        partial(step, config=config),
+        models,
+        batches,
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        optimiser=partial(torch.optim.AdamW, weight_decay=config.weight_decay),
+        schedule=Cosine(config.warm_up),
+        clip=5.0,
+        mixed_precision=config.precision,
     )
     return models["unet"], init, history
 
 
-def train(samples: Sequence[Sample], config: Config, *, seed: int = 0, **options: Any) -> tuple[Segmenter, History]:
+def train(
+    samples: Sequence[Sample], config: Config, *, seed: int = 0, **options: Any
+) -> tuple[Segmenter, History]:
     """A U-Net trained on labelled samples.
 
     seed    : of the weights and of every crop.

@@ -36,11 +36,12 @@ def width_of(influence: Tensor, share: float = 0.95) -> int:
     if not 0 < share <= 1:
         raise ValueError(f"share {share} of the influence; give one in (0, 1].")
     size = influence.shape[-1]
+    influence = influence.double()                  # sums in float32 depend on their order
     middle, total = size // 2, influence.sum()
     for half in range(size // 2 + 1):
         window = influence[
             max(middle - half, 0) : middle + half + 1, max(middle - half, 0) : middle + half + 1
         ]
-        if window.sum() >= share * total:
+        if window.sum() >= share * total * (1 - 1e-12):
             return min(2 * half + 1, size)
     return size

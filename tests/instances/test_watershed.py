@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.measure import label
-from skimage.morphology import h_maxima
+from skimage.morphology import local_maxima, reconstruction
 
 from nucbook import targets
 from nucbook.instances.watershed import split_by_distance, watershed_from_distance
@@ -55,8 +55,9 @@ def test_a_valley_parts_nuclei_if_it_is_deep_enough(depth, count):
 def test_as_many_nuclei_as_the_h_maxima_transform_has_maxima(heights, depth):
     found = watershed_from_distance(np.ones(heights.shape), heights, depth=depth, smooth=0, min_area=1)
     sides = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])         # water passes over sides, not corners
-    maxima = label(h_maxima(np.pad(heights, 1, constant_values=-100), depth, footprint=sides), connectivity=1)
-    assert found.max() == maxima.max()
+    padded = np.pad(heights, 1, constant_values=-100)
+    filled = reconstruction(padded - (depth - 0.5), padded, footprint=sides)    # a valley of just `depth` parts
+    assert found.max() == label(local_maxima(filled, connectivity=1), connectivity=1).max()
 
 
 def test_ids_of_the_same_image_are_the_same_each_time():

@@ -56,7 +56,8 @@ def test_as_many_nuclei_as_the_h_maxima_transform_has_maxima(heights, depth):
     found = watershed_from_distance(np.ones(heights.shape), heights, depth=depth, smooth=0, min_area=1)
     sides = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])         # water passes over sides, not corners
     padded = np.pad(heights, 1, constant_values=-100)
-    filled = reconstruction(padded - (depth - 0.5), padded, footprint=sides)    # a valley of just `depth` parts
+    # 0.5 less: a valley of just `depth` parts two nuclei
+    filled = reconstruction(padded - (depth - 0.5), padded, footprint=sides)
     assert found.max() == label(local_maxima(filled, connectivity=1), connectivity=1).max()
 
 

@@ -12,9 +12,9 @@ import torch
 import typer
 from tqdm import tqdm
 
+from nucbook.data import load_folder
 from nucbook.data.export import write
 from nucbook.data.item import UnreadableFile
-from nucbook.data.readers import folder as own_folder
 from nucbook.data.readers.images import PICTURES, read_rgb
 from nucbook.data.slides import SLIDES, Slide
 from nucbook.networks.encoder import save_tissue_weights
@@ -169,7 +169,7 @@ def table(
 
 def labelled(images: Path, mpp: float | None) -> list[Sample]:
     """The samples of a folder that have masks; says how many have none."""
-    samples = [item.read() for item in own_folder.items(images, mpp)]
+    samples = load_folder(images, mpp)
     with_masks = [sample for sample in samples if sample.labelled]
     if len(with_masks) < len(samples):
         typer.echo(

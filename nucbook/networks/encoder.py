@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from pathlib import Path
 
 import torch
-from platformdirs import user_cache_path
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from nucbook.cache import cache_folder
 
 try:
     from torchvision.models import get_model, get_model_weights
@@ -105,8 +105,7 @@ def _imagenet(depth: int) -> dict[str, Tensor]:
 
 def tissue_weights(depth: int) -> Path:
     """Where `nucbook pretrain` puts the encoder weights it learnt on simulated tissue."""
-    cache = Path(os.environ.get("NUCBOOK_CACHE") or user_cache_path("nucbook"))
-    return cache / f"resnet{depth}-tissue.safetensors"
+    return cache_folder() / f"resnet{depth}-tissue.safetensors"
 
 
 def weights_identity(depth: int, init: str) -> str | None:

@@ -23,7 +23,6 @@ killed run resumes at its stage, and within it at its checkpoint.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import warnings
@@ -33,11 +32,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from nucbook.cache import cache_folder
 from nucbook.rows import fingerprint
 from nucbook.training import files
 from nucbook.training.fit import History, fit
@@ -48,12 +47,6 @@ RESULT = "result.safetensors"
 
 class OutOfTime(Exception):
     """The time limit came before a stage was done; the same call later goes on where it stopped."""
-
-
-def cache_folder() -> Path:
-    """Where finished stages and checkpoints are kept: `$NUCBOOK_CACHE`, else the platform's user cache."""
-    folder = os.environ.get("NUCBOOK_CACHE")
-    return Path(folder) if folder else platformdirs.user_cache_path("nucbook")
 
 
 class Only:

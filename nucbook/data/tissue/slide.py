@@ -84,7 +84,6 @@ class Slide:
     @staticmethod
     def draw(organ: Organ, rng: np.random.Generator) -> Slide:
         """A patient of this organ: everything its images share."""
-        """A random slide of an organ."""
         u = rng.uniform
         scale = math.exp(u(math.log(0.76), math.log(1.45)))        # scans and shrinkage differ, mpp or not
         radius = organ.radius / MPP * scale

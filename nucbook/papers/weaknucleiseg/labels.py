@@ -1,0 +1,319 @@
+"""What one point a nucleus says about the pixels of an image.
+
+Two guesses, each silent where it is unsure. The Voronoi label trusts geometry: a nucleus lies round
+its point, and tissue between two points. The cluster label trusts colour: of three clusters of
+pixels one is nuclei, one background. Where a network trained on both has been, `instance_labels`
+turns its probabilities into one region a point, from which the second network learns.
+
+Points are float (N, 2), row and column, inside the image: centres of bounding boxes, so a point may
+lie beside a bent nucleus. What is one pixel to an annotator is one pixel here: points are rounded.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy import ndimage
+from skimage.morphology import disk
+from sklearn.cluster import KMeans
+
+from nucbook import targets
+
+BACKGROUND, NUCLEUS, IGNORED = 0, 1, 2  # what a partial label says of a pixel
+INSTANCE_BACKGROUND = 1  # the background's id in `instance_labels`; 0 is ignored, nuclei start at 2
+
+# Radii of discs and areas in pixels at 40×, as the released code has them.
+POINT = 2  # a pixel this near to a point is nucleus, so is a component that comes this near
+NEAR_POINT = 5  # of the other two clusters the one less often this near is background
+NEVER_BACKGROUND = 10  # this near to a point nothing is background
+MIN_AREA = 30  # of a component of the nuclei's cluster
+CELL_MARGIN = 2  # of a Voronoi cell when its nucleus is cleaned, so that borders do not cut it
+CLOSE, OPEN = 5, 7  # a nucleus grows by the first, loses its holes, shrinks by the second
+
+REACH = 4  # px; neighbours of a pixel are the 9 × 9 round it
+SAMPLE = 30_000  # pixels from which three centres are learned; more do not move them
+
+
+def disturbed(
+    points: ArrayLike,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    jitter: float = 0.0,
+    missing: float = 0.0,
+) -> np.ndarray:
+    """Points of an annotator who misses the centres, or some nuclei.
+
+    points  : float (N, 2); shape : (H, W) of the image, pixels.
+    jitter  : px, standard deviation of a Gaussian on row and on column; a point stays in the image.
+    missing : share of the points left out, chosen without replacement.
+
+    Returns float64 (M, 2) in the order of `points`, M = N − round(missing · N). One seed makes one
+    annotator: with more jitter each point goes further the same way, with more missing the points
+    that were missing still are.
+    Raises ValueError for a point outside the image, a negative jitter, a share outside [0, 1].
+    """
+    points = _checked(points, shape)
+    if not (0 <= jitter < np.inf and 0 <= missing <= 1):
+        raise ValueError(f"jitter {jitter} px, missing {missing}? Give px >= 0 and a share in [0, 1].")
+    noise, order = rng.normal(size=points.shape), rng.permutation(len(points))
+    kept = np.sort(order[round(missing * len(points)) :])
+    moved = points + jitter * noise
+    return np.clip(moved, 0, np.array(shape) - 1)[kept]
+
+
+# -- the first network's labels ------------------------------------------------------------------
+
+
+def voronoi_labels(points: ArrayLike, shape: tuple[int, int], radius: int = POINT) -> np.ndarray:
+    """Discs round the points are NUCLEUS, borders of their Voronoi cells BACKGROUND (Qu et al. 2019).
+
+    points : float (N, 2); shape : (H, W); radius : px, of the discs.
+    Returns uint8 (H, W); all else is IGNORED. Borders are two pixels wide; a disc covers a border.
+    No point: all IGNORED. One point, or all on one pixel: a disc and no border.
+    Raises ValueError for a point outside the image.
+    """
+    pixels = _pixels(points, shape)
+    labels = np.full(shape, IGNORED, np.uint8)
+    labels[_borders(_cells(pixels, shape))] = BACKGROUND
+    labels[_distance(pixels, shape) <= radius] = NUCLEUS
+    return labels
+
+
+def colour_spread(image: np.ndarray, points: ArrayLike, patch: int = 60) -> float:
+    """How much colours vary from a pixel to its neighbours: σ_k of Liu et al. 2022, Sec. 2.2.
+
+    image : uint8 (H, W, 3); points : float (N, 2).
+    patch : px, side L of the squares round the points; their union is where pixels are looked at,
+            the whole image where there is no point.
+
+    Returns the standard deviation of the colour distances (Euclidean, RGB in [0, 1]) between each
+    such pixel and its 80 neighbours in 9 × 9; at least 1/255, one grey level, so that it can divide.
+    Raises ValueError for a point outside the image.
+    """
+    inside = _union_of_squares(_pixels(points, image.shape[:2]), image.shape[:2], patch)
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)      # 3 planes are faster than (H, W, 3)
+    height, width = inside.shape
+    count, total, squares = 0.0, 0.0, 0.0
+    for down in range(min(REACH, height - 1) + 1):
+        for right in range(-min(REACH, width - 1), min(REACH, width - 1) + 1):
+            if (down, right) <= (0, 0):
+                continue                            # half of the neighbours: each pair is met once,
+            here = np.s_[..., : height - down, max(-right, 0) : width - max(right, 0)]
+            there = np.s_[..., down:, max(right, 0) : width - max(-right, 0)]
+            weight = inside[here] + inside[there]   # and counts for each of its two pixels
+            difference = planes[here] - planes[there]
+            square = np.einsum("crw,crw->rw", difference, difference)       # whole numbers, exact
+            count += weight.sum(dtype=np.float64)
+            squares += (weight * square).sum(dtype=np.float64)
+            total += (weight * np.sqrt(square)).sum(dtype=np.float64)
+    if not count:                                                            # an image of one pixel
+        return 1 / 255
+    return max(np.sqrt(max(squares / count - (total / count) ** 2, 0)), 1.0) / 255
+
+
+def cluster_features(
+    image: np.ndarray,
+    points: ArrayLike,
+    colour_weight: float = 0.2,
+    max_distance: float = 20,
+    patch: int = 60,
+) -> np.ndarray:
+    """Colour and distance to the nearest point, colour scaled to the image (Liu et al. 2022, Sec. 2.2).
+
+    image         : uint8 (H, W, 3); points : float (N, 2).
+    colour_weight : λ, no unit; 0.2 for MultiOrgan, 0.12 for TNBC.
+    max_distance  : d*, px; farther is as far. 20 and 18. The distance is divided by it, as the
+                    released code does: undivided it would drown the colour.
+    patch         : L, px, of `colour_spread`; 60 and 80.
+    Returns float32 (H, W, 4): λ · RGB / 255 / σ_k, then distance in [0, 1].
+    Raises ValueError for a point outside the image.
+    """
+    colour = image * np.float32(colour_weight / 255 / colour_spread(image, points, patch))
+    distance = _distance(_pixels(points, image.shape[:2]), image.shape[:2])
+    return np.dstack([colour, np.minimum(distance / np.float32(max_distance), 1)])
+
+
+def qu_features(image: np.ndarray, points: ArrayLike, max_distance: float = 20) -> np.ndarray:
+    """Colour and distance in fixed proportion (Qu et al. 2019): the baseline.
+
+    Arguments as `cluster_features`. Returns float32 (H, W, 4): RGB / 10, then distance, px.
+    """
+    distance = _distance(_pixels(points, image.shape[:2]), image.shape[:2])
+    return np.dstack([image / np.float32(10), np.minimum(distance, np.float32(max_distance))])
+
+
+def cluster_labels(features: np.ndarray, points: ArrayLike, seed: int = 0) -> np.ndarray:
+    """Three clusters of pixels: NUCLEUS, BACKGROUND, and IGNORED between them (Qu et al. 2019).
+
+    features : float (H, W, D) from `cluster_features` or `qu_features`; points : float (N, 2).
+    seed     : of k-means; the same seed gives the same labels.
+
+    The nuclei's cluster holds most points; the background's is the one of the others that has fewer
+    pixels near points. Nuclei are then cleaned cell by cell and shrunk, background is kept at a
+    distance from the points; pixels that lose their label are IGNORED.
+    Returns uint8 (H, W). No point: all IGNORED.
+    Raises ValueError for a point outside the image or features that are not finite.
+    """
+    shape = features.shape[:2]
+    pixels = _pixels(points, shape)
+    labels = np.full(shape, IGNORED, np.uint8)
+    if not len(pixels):
+        return labels
+    clusters = _three_clusters(features, seed)
+    distance = _distance(pixels, shape)
+    nuclei = np.bincount(clusters[tuple(pixels.T)], minlength=3).argmax()
+    near = np.bincount(clusters[distance <= NEAR_POINT], minlength=3)
+    background = min((cluster for cluster in range(3) if cluster != nuclei), key=lambda k: near[k])
+
+    labels[(clusters == background) & (distance > NEVER_BACKGROUND)] = BACKGROUND
+    labels[_cleaned(_without_small(clusters == nuclei, MIN_AREA), _cells(pixels, shape))] = NUCLEUS
+    return labels
+
+
+def _three_clusters(features: np.ndarray, seed: int) -> np.ndarray:
+    """k-means on a sample of pixels; int (H, W) < 3, fewer where fewer features differ."""
+    rows = features.reshape(-1, features.shape[2])
+    if len(rows) > SAMPLE:
+        chosen = np.random.default_rng(seed).choice(len(rows), SAMPLE, replace=False, shuffle=False)
+    else:
+        chosen = slice(None)
+    some = rows[chosen].astype(np.float64)      # the order in which threads add does not show after rounding
+    if not np.isfinite(rows.sum(dtype=np.float64)):
+        raise ValueError("features are not finite everywhere; look at the image they were made of.")
+    different = min(3, len(np.unique(some, axis=0)))
+    centres = KMeans(different, n_init=4, random_state=seed).fit(some).cluster_centers_.astype(np.float32)
+    nearness = rows @ centres.T - (centres**2).sum(1) / 2                   # (H·W, 3)
+    return nearness.argmax(1).reshape(features.shape[:2])
+
+
+def _cleaned(nuclei: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Each cell's share of a mask closed, filled and shrunk, in the window that it can reach."""
+    out = np.zeros_like(nuclei)
+    margin = CELL_MARGIN + CLOSE + 1            # a ring of zeros: what is eroded sees its own end
+    for i, box in enumerate(ndimage.find_objects(cells), start=1):
+        if box is None:                         # two points on one pixel share one cell
+            continue
+        window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
+        cell = cv2.dilate((cells[window] == i).astype(np.uint8), disk(CELL_MARGIN))
+        nucleus = cv2.dilate(cell * nuclei[window], disk(CLOSE))
+        out[window] |= cv2.erode(_filled(nucleus), disk(OPEN)) > 0
+    return out
+
+
+# -- the second network's labels -----------------------------------------------------------------
+
+
+def instance_labels(
+    probability: np.ndarray,
+    points: ArrayLike,
+    foreground: float = 0.5,
+    background: float = 0.3,
+    min_area: int = 20,
+) -> np.ndarray:
+    """One region a point, cut out of the first network's probabilities (Liu et al. 2022, Sec. 2.2).
+
+    probability : float (H, W), of nucleus; points : float (N, 2).
+    foreground  : T_fg. Pixels from there on are nuclei, without pieces below `min_area` (px) and with
+                  holes filled; borders of Voronoi cells cut them. A piece counts that reaches the
+                  disc round the point of its cell.
+    background  : T_bg. Pixels below are background; 0.3 for MultiOrgan, 0.2 for TNBC.
+
+    Returns int32 (H, W): 0 ignored, INSTANCE_BACKGROUND, k + 2 the nucleus of point k. A nucleus
+    without a piece, and the later of two points on one pixel, are not there.
+    Raises ValueError for a point outside the image, probabilities that are not finite, and
+    `background` above `foreground`.
+    """
+    probability = np.asarray(probability)
+    if probability.ndim != 2 or not np.isfinite(probability).all():
+        raise ValueError(f"probability, {probability.shape}, must be (H, W) and finite; look at the network.")
+    if background > foreground:
+        raise ValueError(f"background below {background} and nuclei from {foreground} overlap; lower the first.")
+    pixels = _pixels(points, probability.shape)
+    cells = _cells(pixels, probability.shape)
+    nuclei = _filled(_without_small(probability >= foreground, min_area).astype(np.uint8)) > 0
+    cut = nuclei & ~_borders(cells)
+    pieces = cv2.connectedComponents(cut.astype(np.uint8), connectivity=4)[1]
+    hit = np.zeros(pieces.max(initial=0) + 1, bool)
+    hit[pieces[_distance(pixels, probability.shape) <= POINT]] = True     # in a cell, its own point is nearest
+    hit[0] = False
+    labels = np.where((probability < background) & ~nuclei, INSTANCE_BACKGROUND, 0).astype(np.int32)
+    return np.where(hit[pieces], cells + 1, labels)
+
+
+def mask_labels(instances: np.ndarray) -> np.ndarray:
+    """True masks in the coding of `instance_labels`: for the row that has every label.
+
+    instances : int (H, W), 0 = background.
+    Returns int32 (H, W): INSTANCE_BACKGROUND, and from 2 on the nuclei in the order of their ids.
+    """
+    ids = np.unique(instances[instances != 0])
+    nuclei = np.searchsorted(ids, instances) + INSTANCE_BACKGROUND + 1
+    return np.where(instances == 0, INSTANCE_BACKGROUND, nuclei).astype(np.int32)
+
+
+# -- points, cells, masks ------------------------------------------------------------------------
+
+
+def _checked(points: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
+    points = np.asarray(points, np.float64)
+    points = points.reshape(0, 2) if points.size == 0 else points
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"points are {points.shape}, wanted (N, 2): row and column of each.")
+    inside = ((points >= -0.5) & (points < np.array(shape) - 0.5)).all(1)   # NaN is nowhere
+    if not inside.all():
+        row, column = points[~inside][0]
+        raise ValueError(
+            f"point ({row:g}, {column:g}) lies outside the {shape[0]}×{shape[1]} image; "
+            "points are (row, column): swap them if they are (x, y), or drop this one."
+        )
+    return points
+
+
+def _pixels(points: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
+    """The pixel of each point, int (N, 2)."""
+    return np.floor(_checked(points, shape) + 0.5).astype(np.int64)
+
+
+def _distance(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """float32 (H, W), px to the nearest point; infinite where there is none."""
+    if not len(pixels):
+        return np.full(shape, np.inf, np.float32)
+    elsewhere = np.ones(shape, np.uint8)
+    elsewhere[tuple(pixels.T)] = 0
+    distance = cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.sqrt(np.rint(distance**2))        # OpenCV's last bit depends on where the array lies in memory
+
+
+def _cells(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """int32 (H, W): 1 + index of the nearest point, of the first where several are as near; else 0."""
+    return targets.voronoi([torch.from_numpy(pixels)], shape)[0].numpy()
+
+
+def _borders(cells: np.ndarray) -> np.ndarray:
+    """bool (H, W): pixels with a side in another cell, their steps smoothed (released code)."""
+    edges = targets.voronoi_edges(torch.from_numpy(cells)[None])[0].numpy()
+    return cv2.morphologyEx(edges.view(np.uint8), cv2.MORPH_CLOSE, disk(1)) > 0
+
+
+def _union_of_squares(pixels: np.ndarray, shape: tuple[int, int], side: int) -> np.ndarray:
+    """float32 (H, W): 1 within the squares round the pixels, 0 outside; 1 everywhere without one."""
+    union = np.zeros(shape, np.float32)
+    for row, column in pixels - side // 2:
+        union[max(row, 0) : max(row + side, 0), max(column, 0) : max(column + side, 0)] = 1
+    return union if len(pixels) else np.ones(shape, np.float32)
+
+
+def _without_small(mask: np.ndarray, area: int) -> np.ndarray:
+    """A mask without its 4-connected pieces of fewer than `area` px."""
+    _, pieces, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    keep = facts[:, cv2.CC_STAT_AREA] >= area
+    keep[0] = False
+    return keep[pieces]
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """A uint8 mask without holes: its outer outlines, painted."""
+    outlines = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    return cv2.drawContours(mask.copy(), outlines, -1, 1, cv2.FILLED)

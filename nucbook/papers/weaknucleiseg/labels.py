@@ -5,8 +5,8 @@ its point, and tissue between two points. The cluster label trusts colour: of th
 pixels one is nuclei, one background. Where a network trained on both has been, `instance_labels`
 turns its probabilities into one region a point, from which the second network learns.
 
-Points are float (N, 2), row and column, inside the image: centres of bounding boxes, so a point may
-lie beside a bent nucleus. What is one pixel to an annotator is one pixel here: points are rounded.
+Points are float (N, 2), row and column: centres of bounding boxes, so one may lie beside a bent
+nucleus. They are rounded to pixels. Every function raises ValueError for one outside the image.
 """
 
 from __future__ import annotations
@@ -29,30 +29,23 @@ POINT = 2  # a pixel this near to a point is nucleus, so is a component that com
 NEAR_POINT = 5  # of the other two clusters the one less often this near is background
 NEVER_BACKGROUND = 10  # this near to a point nothing is background
 MIN_AREA = 30  # of a component of the nuclei's cluster
-CELL_MARGIN = 2  # of a Voronoi cell when its nucleus is cleaned, so that borders do not cut it
 CLOSE, OPEN = 5, 7  # a nucleus grows by the first, loses its holes, shrinks by the second
-
 REACH = 4  # px; neighbours of a pixel are the 9 × 9 round it
-SAMPLE = 30_000  # pixels from which three centres are learned; more do not move them
+SAMPLE = 30_000  # pixels from which the three centres are learned
 
 
 def disturbed(
-    points: ArrayLike,
-    shape: tuple[int, int],
-    rng: np.random.Generator,
-    jitter: float = 0.0,
-    missing: float = 0.0,
+    points: ArrayLike, shape: tuple[int, int], rng: np.random.Generator, jitter: float = 0, missing: float = 0
 ) -> np.ndarray:
     """Points of an annotator who misses the centres, or some nuclei.
 
     points  : float (N, 2); shape : (H, W) of the image, pixels.
     jitter  : px, standard deviation of a Gaussian on row and on column; a point stays in the image.
     missing : share of the points left out, chosen without replacement.
-
     Returns float64 (M, 2) in the order of `points`, M = N − round(missing · N). One seed makes one
     annotator: with more jitter each point goes further the same way, with more missing the points
     that were missing still are.
-    Raises ValueError for a point outside the image, a negative jitter, a share outside [0, 1].
+    Raises ValueError for a negative jitter or a share outside [0, 1].
     """
     points = _checked(points, shape)
     if not (0 <= jitter < np.inf and 0 <= missing <= 1):
@@ -72,7 +65,6 @@ def voronoi_labels(points: ArrayLike, shape: tuple[int, int], radius: int = POIN
     points : float (N, 2); shape : (H, W); radius : px, of the discs.
     Returns uint8 (H, W); all else is IGNORED. Borders are two pixels wide; a disc covers a border.
     No point: all IGNORED. One point, or all on one pixel: a disc and no border.
-    Raises ValueError for a point outside the image.
     """
     pixels = _pixels(points, shape)
     labels = np.full(shape, IGNORED, np.uint8)
@@ -87,19 +79,17 @@ def colour_spread(image: np.ndarray, points: ArrayLike, patch: int = 60) -> floa
     image : uint8 (H, W, 3); points : float (N, 2).
     patch : px, side L of the squares round the points; their union is where pixels are looked at,
             the whole image where there is no point.
-
     Returns the standard deviation of the colour distances (Euclidean, RGB in [0, 1]) between each
     such pixel and its 80 neighbours in 9 × 9; at least 1/255, one grey level, so that it can divide.
-    Raises ValueError for a point outside the image.
     """
     inside = _union_of_squares(_pixels(points, image.shape[:2]), image.shape[:2], patch)
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)      # 3 planes are faster than (H, W, 3)
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)     # plane by plane is faster
     height, width = inside.shape
-    count, total, squares = 0.0, 0.0, 0.0
+    count = total = squares = 0.0
     for down in range(min(REACH, height - 1) + 1):
         for right in range(-min(REACH, width - 1), min(REACH, width - 1) + 1):
             if (down, right) <= (0, 0):
-                continue                            # half of the neighbours: each pair is met once,
+                continue                            # half of the neighbours: a pair is met once
             here = np.s_[..., : height - down, max(-right, 0) : width - max(right, 0)]
             there = np.s_[..., down:, max(right, 0) : width - max(-right, 0)]
             weight = inside[here] + inside[there]   # and counts for each of its two pixels
@@ -108,17 +98,13 @@ def colour_spread(image: np.ndarray, points: ArrayLike, patch: int = 60) -> floa
             count += weight.sum(dtype=np.float64)
             squares += (weight * square).sum(dtype=np.float64)
             total += (weight * np.sqrt(square)).sum(dtype=np.float64)
-    if not count:                                                            # an image of one pixel
-        return 1 / 255
-    return max(np.sqrt(max(squares / count - (total / count) ** 2, 0)), 1.0) / 255
+    variance = squares / count - (total / count) ** 2 if count else 0.0     # one pixel has no neighbour
+    return float(np.sqrt(max(variance, 1.0))) / 255
 
 
 def cluster_features(
-    image: np.ndarray,
-    points: ArrayLike,
-    colour_weight: float = 0.2,
-    max_distance: float = 20,
-    patch: int = 60,
+    image: np.ndarray, points: ArrayLike,
+    colour_weight: float = 0.2, max_distance: float = 20, patch: int = 60,
 ) -> np.ndarray:
     """Colour and distance to the nearest point, colour scaled to the image (Liu et al. 2022, Sec. 2.2).
 
@@ -128,7 +114,6 @@ def cluster_features(
                     released code does: undivided it would drown the colour.
     patch         : L, px, of `colour_spread`; 60 and 80.
     Returns float32 (H, W, 4): λ · RGB / 255 / σ_k, then distance in [0, 1].
-    Raises ValueError for a point outside the image.
     """
     colour = image * np.float32(colour_weight / 255 / colour_spread(image, points, patch))
     distance = _distance(_pixels(points, image.shape[:2]), image.shape[:2])
@@ -153,37 +138,35 @@ def cluster_labels(features: np.ndarray, points: ArrayLike, seed: int = 0) -> np
     The nuclei's cluster holds most points; the background's is the one of the others that has fewer
     pixels near points. Nuclei are then cleaned cell by cell and shrunk, background is kept at a
     distance from the points; pixels that lose their label are IGNORED.
-    Returns uint8 (H, W). No point: all IGNORED.
-    Raises ValueError for a point outside the image or features that are not finite.
+    Returns uint8 (H, W); no point: all IGNORED.
+    Raises ValueError for features that are not finite.
     """
     shape = features.shape[:2]
     pixels = _pixels(points, shape)
     labels = np.full(shape, IGNORED, np.uint8)
     if not len(pixels):
         return labels
-    clusters = _three_clusters(features, seed)
-    distance = _distance(pixels, shape)
-    nuclei = np.bincount(clusters[tuple(pixels.T)], minlength=3).argmax()
-    near = np.bincount(clusters[distance <= NEAR_POINT], minlength=3)
-    background = min((cluster for cluster in range(3) if cluster != nuclei), key=lambda k: near[k])
-
+    clusters, distance = _clusters(features, seed), _distance(pixels, shape)
+    far = np.bincount(clusters.ravel(), distance.ravel()) / np.maximum(np.bincount(clusters.ravel()), 1)
+    under = np.bincount(clusters[tuple(pixels.T)], minlength=len(far))
+    near = np.bincount(clusters[distance <= NEAR_POINT], minlength=len(far))
+    ids = range(len(far))                       # where counts are equal the nearer cluster is the nuclei
+    nuclei = max(ids, key=lambda k: (under[k], -far[k]))
+    background = min((k for k in ids if k != nuclei), key=lambda k: (near[k], -far[k]), default=-1)
     labels[(clusters == background) & (distance > NEVER_BACKGROUND)] = BACKGROUND
-    labels[_cleaned(_without_small(clusters == nuclei, MIN_AREA), _cells(pixels, shape))] = NUCLEUS
+    labels[_cleaned(without_small(clusters == nuclei, MIN_AREA), _cells(pixels, shape))] = NUCLEUS
     return labels
 
 
-def _three_clusters(features: np.ndarray, seed: int) -> np.ndarray:
-    """k-means on a sample of pixels; int (H, W) < 3, fewer where fewer features differ."""
-    rows = features.reshape(-1, features.shape[2])
-    if len(rows) > SAMPLE:
-        chosen = np.random.default_rng(seed).choice(len(rows), SAMPLE, replace=False, shuffle=False)
-    else:
-        chosen = slice(None)
-    some = rows[chosen].astype(np.float64)      # the order in which threads add does not show after rounding
-    if not np.isfinite(rows.sum(dtype=np.float64)):
+def _clusters(features: np.ndarray, seed: int) -> np.ndarray:
+    """k-means on a sample of pixels: int (H, W), 0 to 2; fewer clusters where fewer features differ."""
+    if not np.isfinite(features).all():
         raise ValueError("features are not finite everywhere; look at the image they were made of.")
-    different = min(3, len(np.unique(some, axis=0)))
-    centres = KMeans(different, n_init=4, random_state=seed).fit(some).cluster_centers_.astype(np.float32)
+    rows = features.reshape(-1, features.shape[2])
+    chosen = np.random.default_rng(seed).choice(len(rows), min(SAMPLE, len(rows)), replace=False)
+    some = rows[chosen].astype(np.float64)      # threads add in any order; float32 centres do not show it
+    count = min(3, len(np.unique(some, axis=0)))
+    centres = KMeans(count, n_init=4, random_state=seed).fit(some).cluster_centers_.astype(np.float32)
     nearness = rows @ centres.T - (centres**2).sum(1) / 2                   # (H·W, 3)
     return nearness.argmax(1).reshape(features.shape[:2])
 
@@ -191,14 +174,13 @@ def _three_clusters(features: np.ndarray, seed: int) -> np.ndarray:
 def _cleaned(nuclei: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Each cell's share of a mask closed, filled and shrunk, in the window that it can reach."""
     out = np.zeros_like(nuclei)
-    margin = CELL_MARGIN + CLOSE + 1            # a ring of zeros: what is eroded sees its own end
+    margin = CLOSE + 1                          # a ring of zeros: what is eroded sees its own end
     for i, box in enumerate(ndimage.find_objects(cells), start=1):
         if box is None:                         # two points on one pixel share one cell
             continue
         window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
-        cell = cv2.dilate((cells[window] == i).astype(np.uint8), disk(CELL_MARGIN))
-        nucleus = cv2.dilate(cell * nuclei[window], disk(CLOSE))
-        out[window] |= cv2.erode(_filled(nucleus), disk(OPEN)) > 0
+        nucleus = cv2.dilate((nuclei[window] & (cells[window] == i)).astype(np.uint8), disk(CLOSE))
+        out[window] |= cv2.erode(filled(nucleus), disk(OPEN)) > 0
     return out
 
 
@@ -219,27 +201,25 @@ def instance_labels(
                   holes filled; borders of Voronoi cells cut them. A piece counts that reaches the
                   disc round the point of its cell.
     background  : T_bg. Pixels below are background; 0.3 for MultiOrgan, 0.2 for TNBC.
-
     Returns int32 (H, W): 0 ignored, INSTANCE_BACKGROUND, k + 2 the nucleus of point k. A nucleus
     without a piece, and the later of two points on one pixel, are not there.
-    Raises ValueError for a point outside the image, probabilities that are not finite, and
-    `background` above `foreground`.
+    Raises ValueError for probabilities that are not finite and for `background` above `foreground`.
     """
     probability = np.asarray(probability)
     if probability.ndim != 2 or not np.isfinite(probability).all():
         raise ValueError(f"probability, {probability.shape}, must be (H, W) and finite; look at the network.")
     if background > foreground:
-        raise ValueError(f"background below {background} and nuclei from {foreground} overlap; lower the first.")
+        raise ValueError(f"background below {background} and nuclei from {foreground} overlap; part them.")
     pixels = _pixels(points, probability.shape)
     cells = _cells(pixels, probability.shape)
-    nuclei = _filled(_without_small(probability >= foreground, min_area).astype(np.uint8)) > 0
+    nuclei = filled(without_small(probability >= foreground, min_area).astype(np.uint8)) > 0
     cut = nuclei & ~_borders(cells)
     pieces = cv2.connectedComponents(cut.astype(np.uint8), connectivity=4)[1]
     hit = np.zeros(pieces.max(initial=0) + 1, bool)
-    hit[pieces[_distance(pixels, probability.shape) <= POINT]] = True     # in a cell, its own point is nearest
+    hit[pieces[_distance(pixels, probability.shape) <= POINT]] = True   # the nearest point is the cell's
     hit[0] = False
-    labels = np.where((probability < background) & ~nuclei, INSTANCE_BACKGROUND, 0).astype(np.int32)
-    return np.where(hit[pieces], cells + 1, labels)
+    labels = ((probability < background) & ~nuclei) * np.int32(INSTANCE_BACKGROUND)
+    return np.where(hit[pieces], cells + INSTANCE_BACKGROUND, labels)
 
 
 def mask_labels(instances: np.ndarray) -> np.ndarray:
@@ -249,8 +229,8 @@ def mask_labels(instances: np.ndarray) -> np.ndarray:
     Returns int32 (H, W): INSTANCE_BACKGROUND, and from 2 on the nuclei in the order of their ids.
     """
     ids = np.unique(instances[instances != 0])
-    nuclei = np.searchsorted(ids, instances) + INSTANCE_BACKGROUND + 1
-    return np.where(instances == 0, INSTANCE_BACKGROUND, nuclei).astype(np.int32)
+    ranks = np.where(instances == 0, 0, np.searchsorted(ids, instances) + 1)
+    return (ranks + INSTANCE_BACKGROUND).astype(np.int32)
 
 
 # -- points, cells, masks ------------------------------------------------------------------------
@@ -258,8 +238,8 @@ def mask_labels(instances: np.ndarray) -> np.ndarray:
 
 def _checked(points: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
     points = np.asarray(points, np.float64)
-    points = points.reshape(0, 2) if points.size == 0 else points
-    if points.ndim != 2 or points.shape[1] != 2:
+    points = points if points.size else points.reshape(0, 2)
+    if points.shape[1:] != (2,):
         raise ValueError(f"points are {points.shape}, wanted (N, 2): row and column of each.")
     inside = ((points >= -0.5) & (points < np.array(shape) - 0.5)).all(1)   # NaN is nowhere
     if not inside.all():
@@ -287,7 +267,7 @@ def _distance(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _cells(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """int32 (H, W): 1 + index of the nearest point, of the first where several are as near; else 0."""
+    """int32 (H, W): 1 + index of the nearest point, the first of several on one pixel; 0 without a point."""
     return targets.voronoi([torch.from_numpy(pixels)], shape)[0].numpy()
 
 
@@ -305,7 +285,7 @@ def _union_of_squares(pixels: np.ndarray, shape: tuple[int, int], side: int) -> 
     return union if len(pixels) else np.ones(shape, np.float32)
 
 
-def _without_small(mask: np.ndarray, area: int) -> np.ndarray:
+def without_small(mask: np.ndarray, area: int) -> np.ndarray:
     """A mask without its 4-connected pieces of fewer than `area` px."""
     _, pieces, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     keep = facts[:, cv2.CC_STAT_AREA] >= area
@@ -313,7 +293,7 @@ def _without_small(mask: np.ndarray, area: int) -> np.ndarray:
     return keep[pieces]
 
 
-def _filled(mask: np.ndarray) -> np.ndarray:
+def filled(mask: np.ndarray) -> np.ndarray:
     """A uint8 mask without holes: its outer outlines, painted."""
     outlines = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
     return cv2.drawContours(mask.copy(), outlines, -1, 1, cv2.FILLED)

@@ -31,7 +31,7 @@ NEVER_BACKGROUND = 10  # this near to a point nothing is background
 MIN_AREA = 30  # of a component of the nuclei's cluster
 CLOSE, OPEN = 5, 7  # a nucleus grows by the first, loses its holes, shrinks by the second
 REACH = 4  # px; neighbours of a pixel are the 9 × 9 round it
-SAMPLE = 30_000  # pixels from which the three centres are learned
+SAMPLE = 30_000  # pixels on which k-means looks for a start
 
 
 def disturbed(
@@ -159,16 +159,15 @@ def cluster_labels(features: np.ndarray, points: ArrayLike, seed: int = 0) -> np
 
 
 def _clusters(features: np.ndarray, seed: int) -> np.ndarray:
-    """k-means on a sample of pixels: int (H, W), 0 to 2; fewer clusters where fewer features differ."""
+    """k-means, int (H, W), 0 to 2; fewer clusters where fewer features differ."""
     if not np.isfinite(features).all():
         raise ValueError("features are not finite everywhere; look at the image they were made of.")
-    rows = features.reshape(-1, features.shape[2])
-    chosen = np.random.default_rng(seed).choice(len(rows), min(SAMPLE, len(rows)), replace=False)
-    some = rows[chosen].astype(np.float64)      # threads add in any order; float32 centres do not show it
+    rows = features.reshape(-1, features.shape[2]).astype(np.float64)   # so fine that threads agree
+    some = rows[np.random.default_rng(seed).choice(len(rows), min(SAMPLE, len(rows)), replace=False)]
     count = min(3, len(np.unique(some, axis=0)))
-    centres = KMeans(count, n_init=4, random_state=seed).fit(some).cluster_centers_.astype(np.float32)
-    nearness = rows @ centres.T - (centres**2).sum(1) / 2                   # (H·W, 3)
-    return nearness.argmax(1).reshape(features.shape[:2])
+    start = KMeans(count, n_init=4, random_state=seed).fit(some).cluster_centers_
+    # Pale slides have a flat optimum; stopped early, two clusters may change roles from seed to seed.
+    return KMeans(count, init=start, n_init=1, tol=1e-6).fit_predict(rows).reshape(features.shape[:2])
 
 
 def _cleaned(nuclei: np.ndarray, cells: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from skimage import measure, morphology
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from nucbook import data
 from nucbook.papers.weaknucleiseg import labels
@@ -173,7 +174,8 @@ def cleaned_the_long_way(mask, cells):
 
 def labels_the_long_way(features, points, shape):
     """The same rules on whole images: scikit-learn on all pixels, scikit-image cell by cell."""
-    clusters = KMeans(3, n_init=4, random_state=0).fit_predict(features.reshape(-1, 4)).reshape(shape)
+    means = KMeans(3, n_init=4, tol=1e-6, random_state=0)
+    clusters = means.fit_predict(features.reshape(-1, 4)).reshape(shape)
     marked = np.zeros(shape, int)
     marked[tuple(np.asarray(points, int).T)] = np.arange(1, len(points) + 1)
     cells = labels._cells(points.astype(int), shape)            # pixels between two points may go either way
@@ -221,19 +223,20 @@ def test_clusters_find_nuclei(features_of):
     assert (found == BACKGROUND).mean() > 0.1
 
 
-def test_a_sample_of_pixels_gives_the_clusters_of_all(monkeypatch):
+def test_another_seed_gives_nearly_the_same_clusters():
     image, _, points = blobs((300, 400), 90)
     features = labels.cluster_features(image, points)
-    some = labels.cluster_labels(features, points)
-    monkeypatch.setattr(labels, "SAMPLE", 10**9)
-    assert (some == labels.cluster_labels(features, points)).mean() > 0.99
+    first, second = (labels.cluster_labels(features, points, seed) for seed in (0, 1))
+    assert (first == second).mean() > 0.99
 
 
 def test_clusters_are_the_same_each_time():
     image, _, points = blobs((200, 200), 40)
     features = labels.cluster_features(image, points)
     first = labels.cluster_labels(features, points, seed=3)
-    assert all(np.array_equal(first, labels.cluster_labels(features, points, seed=3)) for _ in range(3))
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads):
+            assert np.array_equal(first, labels.cluster_labels(features, points, seed=3))
 
 
 def test_one_colour_leaves_the_distance():
@@ -378,7 +381,7 @@ def test_other_refusals():
 
 @pytest.mark.real
 @pytest.mark.skipif(not (ROOT / "MoNuSeg").is_dir(), reason="NUCBOOK_DATA has no MoNuSeg")
-@pytest.mark.parametrize("name", ["TCGA-A7-A13F-01Z-00-DX1", "TCGA-G9-6356-01Z-00-DX1"])
+@pytest.mark.parametrize("name", ["TCGA-18-5592-01Z-00-DX1", "TCGA-G9-6356-01Z-00-DX1"])
 def test_labels_of_kumar_are_as_good_as_the_released_ones(name):
     [item] = [item for item in data.items("kumar", "train") if item.name == name]
     sample = item.read()

@@ -64,7 +64,7 @@ class Config:
     def quick(cls) -> Config:
         """Simulated tissue on two CPU cores, half a minute."""
         return cls(
-            layers=18, levels=4, crop=96, batch=8, steps=240, learning_rate=2e-3, warm_up=20, init="scratch"
+            layers=18, levels=4, crop=96, batch=12, steps=240, learning_rate=2e-3, warm_up=20, init="scratch"
         )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 AT_ONCE = 512               # points that may set out together
 CHUNK = 4096                # points that one product takes in: its result stays in the cache
+BESIDE = 0.5                # bandwidths; a point so near to where another set out need not walk
 STILL = 1e-3                # bandwidths; a walker that moves less has arrived (as in scikit-learn)
 
 
@@ -28,8 +29,9 @@ def mean_shift(embeddings: Tensor, bandwidth: float, max_steps: int = 300) -> tu
     on the device of `embeddings`. The same input gives the same result.
     Raises ValueError for embeddings that are no floats (N, D) or not finite, and a bandwidth not above 0.
 
-    Not every point needs to walk: one that lies within the bandwidth of a mode has found it. So a few
-    walk, spread over the points; then a few of those that still lack a mode, until none does.
+    Not every point needs to walk: one that lies within the bandwidth of a mode has found it, and one
+    beside the start of another would walk the same way. So a few walk, spread over the points; then a
+    few of those that still lack a mode, until none does.
     """
     embeddings = torch.as_tensor(embeddings).detach()
     if embeddings.ndim != 2 or not embeddings.is_floating_point():
@@ -47,14 +49,13 @@ def mean_shift(embeddings: Tensor, bandwidth: float, max_steps: int = 300) -> tu
     lacking = torch.arange(len(embeddings), device=embeddings.device)
     while len(lacking):
         spread = torch.arange(min(AT_ONCE, len(lacking)), device=lacking.device)
-        spread = spread * len(lacking) // len(spread)
-        spread = spread[_first_of_each(cloud.points[lacking[spread]], 1)]   # neighbours would meet on the way
-        found, full = cloud.climb(cloud.points[lacking[spread]], max_steps)
+        starts = cloud.points[lacking[spread * len(lacking) // len(spread)]]
+        starts = starts[_first_of_each(starts, 1)]          # neighbours would meet on the way
+        found, full = cloud.climb(starts, max_steps)
         modes.append(found)
         counts.append(full)
-        without = cloud.nearest(found, lacking)[1] > 1
-        without[spread] = False                             # who walked has arrived, be it far away
-        lacking = lacking[without]
+        far_from = lambda places, radius: cloud.nearest(places, lacking)[1] > radius**2  # noqa: B023
+        lacking = lacking[far_from(found, 1) & far_from(starts, BESIDE)]
     modes = _merge(torch.cat(modes), torch.cat(counts))
     return cloud.nearest(modes)[0], cloud.place(modes)
 

@@ -1,0 +1,89 @@
+"""Tables 1 and 2 of Liu et al. 2022, and what inaccurate and missing points cost."""
+
+from __future__ import annotations
+
+from nucbook import data
+from nucbook.measure import measure, score, training_samples
+from nucbook.papers.weaknucleiseg.config import Config
+from nucbook.papers.weaknucleiseg.training import run
+from nucbook.rows import Context, Recipe, Row, RunResult, Table
+from nucbook.split import Split
+
+PIECES = {"grouping": "pieces", "threshold": 0.5}           # SPN alone: connected pieces of its foreground
+COLUMNS = {"IoU": "iou", "F1": "dice", "Dice_obj": "object_dice", "AJI": "aji_qu", "AJI (Kumar)": "aji"}
+SPELLED = {"kumar": "MultiOrgan", "tnbc": "TNBC"}
+
+
+def run_row(row: Row, context: Context) -> RunResult:
+    """One row: official parts, or one fold of a cross-validation."""
+    if row.split:
+        everything = data.load("tissue" if context.profile == "quick" else row.dataset, "all")
+        split = Split.make(everything, **row.split, fold=context.run.fold)
+        parts = split.apply(everything, labels="masks")
+        samples, validation, test = parts.labelled, parts.validation, parts.test
+    else:
+        samples, validation = training_samples(row.dataset, context.profile), ()
+        if context.config.selection == "masks":
+            validation = data.load("tissue" if context.profile == "quick" else row.dataset, "validation")
+    segmenter, histories = run(context.desk, context.config, samples, validation)
+    segment = lambda image: segmenter(image).instances
+    measured = {
+        name: score(segment, test) if row.split else measure(segment, name, context.profile)
+        for name in context.measured_on
+    }
+    seconds = sum(history.seconds for history in histories.values())
+    selection = "last" if context.config.selection == "last" else "AJI on full masks of validation images"
+    return RunResult(measured, segmenter.card.init, selection, seconds)
+
+
+METHODS = {"method": Recipe(Config, run_row)}
+
+
+def _row(name: str, alias: str, dataset: str = "kumar", labels: str = "points", **changes) -> Row:
+    return Row(name, "weaknucleiseg.method", dataset, labels, changes=changes, alias=alias)
+
+
+def _ten_folds(dataset: str, by: str) -> Row:
+    split = {"by": by, "labelled": 1.0, "validation": 0.1, "folds": 10}
+    return Row(
+        "SPN+IEN", "weaknucleiseg.method", dataset, "points, 10-fold", split=split, folds=10, alias=dataset
+    )
+
+
+TABLES = {
+    "1": Table(
+        paper="weaknucleiseg",
+        name="1",
+        caption="Ten-fold cross-validation, MultiOrgan by image, TNBC by patient; the paper's folds are not "
+        "published.",
+        rows=(_ten_folds("kumar", "image"), _ten_folds("tnbc", "patient")),
+        columns=COLUMNS,
+        spelled=SPELLED,
+    ),
+    "2": Table(
+        paper="weaknucleiseg",
+        name="2",
+        caption="What adaptive labels and the second network add, on the 14 test images of MultiOrgan.",
+        rows=(
+            _row("Fully", "fully", labels="masks", supervision="masks"),
+            _row("Baseline (Qu et al. labels)", "baseline", features="qu", **PIECES),
+            _row("SPN", "spn", **PIECES),
+            _row("SPN+IEN", "full"),
+        ),
+        columns=COLUMNS,
+        spelled=SPELLED,
+    ),
+    "points": Table(
+        paper="weaknucleiseg",
+        name="points",
+        caption="An annotator who misses the centres, or some nuclei.",
+        rows=(
+            _row("SPN+IEN", "exact"),
+            *(_row(f"points {px} px off", f"off-{px}", jitter=px) for px in (2.0, 4.0, 8.0)),
+            *(_row(f"{share:.0%} of points missing", f"missing-{share:.0%}".rstrip("%"), missing=share)
+              for share in (0.1, 0.3, 0.5)),
+        ),
+        columns=COLUMNS,
+        spelled=SPELLED,
+    ),
+}

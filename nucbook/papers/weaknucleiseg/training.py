@@ -1,0 +1,252 @@
+"""SPN, then pseudo instances, then IEN (Liu et al. 2022, Sec. 2.2 and 3.2)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nucbook.data.augment import Geometry
+from nucbook.data.patches import Batch, PatchBank
+from nucbook.metrics import evaluate_many
+from nucbook.networks import initialise
+from nucbook.networks.encoder import weights_identity
+from nucbook.papers.weaknucleiseg import labels as label
+from nucbook.papers.weaknucleiseg.config import Config
+from nucbook.papers.weaknucleiseg.instances import decode, maps
+from nucbook.papers.weaknucleiseg.losses import (
+    gather,
+    partial_cross_entropy,
+    pull_loss,
+    push_loss,
+    regulariser,
+)
+from nucbook.papers.weaknucleiseg.network import EmbeddingNet, SemanticNet
+from nucbook.sample import InvalidSample, Sample
+from nucbook.segmenter import Method, Segmenter
+from nucbook.training.best import Best
+from nucbook.training.fit import History
+from nucbook.training.prepare import Models, device
+from nucbook.training.schedules import Constant, Cosine
+from nucbook.training.stages import Desk, stage
+
+POINTS = ("supervision", "jitter", "missing")                    # config fields, by what they decide
+PARTIAL = (*POINTS, "features", "colour_weight", "patch", "max_distance")
+TRAINING = ("layers", "levels", "crop", "batch", "init", "schedule", "precision", "min_area")
+SPN = ("spn_steps", "spn_learning_rate", "spn_weight_decay")
+CUT = ("foreground_threshold", "background_threshold")
+LOSS = ("pull_margin", "push_margin", "alpha", "gamma", "squared")
+IEN = ("ien_steps", "ien_learning_rate", "channels")
+
+
+# -- one step of each network --------------------------------------------------------------------
+
+
+def spn_step(models: Models, batch: Batch) -> dict[str, Tensor]:
+    """Cross-entropy on each partial label, summed: `batch.voronoi` and `batch.cluster`, or `batch.mask`."""
+    logits = models.spn(batch.image)
+    return {
+        name: partial_cross_entropy(logits, batch.maps[name].masked_fill(~batch.valid, label.IGNORED))
+        for name in ("voronoi", "cluster", "mask")
+        if name in batch.maps
+    }
+
+
+def ien_step(models: Models, batch: Batch, config: Config) -> dict[str, Tensor]:
+    """Eq. 1 on the pseudo instances `batch.pseudo`."""
+    found = gather(models.ien(batch.image), batch.pseudo.masked_fill(~batch.valid, 0))
+    return {
+        "pull": pull_loss(found, config.pull_margin, config.alpha, config.squared),
+        "push": push_loss(found, config.push_margin, config.alpha, config.squared),
+        "regulariser": config.gamma * regulariser(found),
+    }
+
+
+# -- stages --------------------------------------------------------------------------------------
+
+
+@stage(*PARTIAL)
+def partial_labels(desk: Desk, config: Config, samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:
+    """What is known of the pixels of each sample: uint8 (H, W), BACKGROUND, NUCLEUS or IGNORED."""
+    if config.supervision == "masks":
+        return {"mask": [(sample.label_map > 0).astype(np.uint8) for sample in samples]}
+    made = {"voronoi": [], "cluster": []}
+    for sample, points in zip(samples, clicked(config, samples, desk.seed)):
+        features = (
+            label.qu_features(sample.image, points, config.max_distance)
+            if config.features == "qu"
+            else label.cluster_features(
+                sample.image, points, config.colour_weight, config.max_distance, config.patch
+            )
+        )
+        made["voronoi"].append(label.voronoi_labels(points, sample.shape))
+        made["cluster"].append(label.cluster_labels(features, points))
+    return made
+
+
+@stage(*TRAINING, *SPN)
+def semantic(desk, config, samples, known, start, choice=None) -> dict[str, Any]:
+    """SPN on partial labels. `start` names the weights it starts from, `choice` says how it is selected."""
+    torch.manual_seed(desk.seed)
+    network = SemanticNet(config.layers, config.levels)
+    init = initialise(network.unet.encoder, config.init)
+    return _learnt(
+        desk, config, "spn", network, init, _batches(config, samples, known), spn_step, choice,
+        steps=config.spn_steps, learning_rate=config.spn_learning_rate, weight_decay=config.spn_weight_decay,
+    )
+
+
+@stage(*POINTS, *CUT, "layers", "levels", "min_area")
+def pseudo_instances(desk, config, samples, spn) -> list[np.ndarray]:
+    """What SPN finds in the samples it learnt from, one region a point; or the masks."""
+    if config.supervision == "masks":
+        return [label.mask_labels(sample.label_map) for sample in samples]
+    network = SemanticNet(config.layers, config.levels)
+    network.load_state_dict(spn)
+    found = Segmenter({"spn": network.to(device())}, METHOD, config)
+    return [
+        label.instance_labels(
+            found.maps(sample.image).probability, points,
+            config.foreground_threshold, config.background_threshold, config.min_area,
+        )
+        for sample, points in zip(samples, clicked(config, samples, desk.seed))
+    ]
+
+
+@stage(*TRAINING, *LOSS, *IEN)
+def embedding(desk, config, samples, instances, start, choice=None) -> dict[str, Any]:
+    """IEN on pseudo instances; arguments as `semantic`."""
+    torch.manual_seed(desk.seed)
+    network = EmbeddingNet(config.channels, config.layers, config.levels, config.crop)
+    init = initialise(network.unet.encoder, config.init)
+    return _learnt(
+        desk, config, "ien", network, init, _batches(config, samples, {"pseudo": instances}),
+        partial(ien_step, config=config), choice,
+        steps=config.ien_steps, learning_rate=config.ien_learning_rate, weight_decay=0.0,
+    )
+
+
+def _learnt(desk, config, name, network, init, batches, step, choice, *, steps, learning_rate, weight_decay):
+    models, averages = {name: network}, {}
+    if choice:
+        models["best"] = copy.deepcopy(network)
+        averages["best"] = Best(name, choice, every=max(steps // 20, 1))
+    history = desk.fit(
+        step, models, batches, steps=steps, learning_rate=learning_rate,
+        optimiser=partial(torch.optim.Adam, betas=(0.9, 0.99), weight_decay=weight_decay),
+        schedule=Cosine(steps // 20) if config.schedule == "cosine" else Constant(),
+        mixed_precision=config.precision, averages=averages,
+    )
+    kept = models["best" if choice else name]
+    return {"weights": kept.state_dict(), "init": init, "history": asdict(history)}
+
+
+def _batches(config, samples, known):
+    geometry = Geometry(config.crop)
+    bank = PatchBank(samples, geometry.source_size, device(), known)
+    return lambda generator: geometry(bank.draw(config.batch, generator), generator)
+
+
+def clicked(config: Config, samples: Sequence[Sample], seed: int) -> list[np.ndarray]:
+    """The points of each sample as its annotator gave them: `jitter` px off, a share `missing`.
+
+    Raises InvalidSample for a sample without points and without masks.
+    """
+    made = []
+    for number, sample in enumerate(samples):
+        if sample.points is None and not sample.labelled:
+            raise InvalidSample(
+                f"{sample.name}: has neither points nor masks; click its nuclei, or leave it out."
+            )
+        points = sample.points if sample.points is not None else sample.weaken("points").points
+        rng = np.random.default_rng([seed, number])
+        made.append(label.disturbed(points, sample.shape, rng, config.jitter, config.missing))
+    return made
+
+
+# -- the whole -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network's worth as AJI on validation images, which takes their full masks (released code).
+
+    samples : with masks; spn : weights of the first network where the second is chosen.
+    """
+
+    config: Config
+    samples: Sequence[Sample]
+    spn: Mapping[str, Tensor] | None = None
+
+    def __call__(self, network: nn.Module) -> float:
+        """Mean AJI (Kumar et al. 2017) over the samples."""
+        if self.spn is None:
+            models, config = {"spn": network}, replace(self.config, grouping="pieces", threshold=0.5)
+        else:
+            models, config = {**networks(self.config), "ien": network}, self.config
+            models["spn"].load_state_dict(self.spn)
+            models["spn"].to(next(network.parameters()).device)
+        found = Segmenter(models, METHOD, config)
+        report = evaluate_many((s.label_map, found(s.image).instances, s.valid) for s in self.samples)
+        return report.mean["aji"]
+
+
+def run(
+    desk: Desk, config: Config, samples: Sequence[Sample], validation: Sequence[Sample] = ()
+) -> tuple[Segmenter, dict[str, History]]:
+    """All stages of the method, those that the desk knows from its cache.
+
+    samples    : with points, or with masks, of which only the centres are used unless `config.supervision`
+                 is "masks".
+    validation : with masks; needed where `config.selection` is "masks", else ignored.
+    Returns the segmenter and the history of each network.
+    Raises OutOfTime, InvalidSample, ValueError for a selection without validation images.
+    """
+    if config.supervision == "points":
+        samples = [sample.weaken("points") if sample.labelled else sample for sample in samples]
+    choosing = config.selection == "masks"
+    if choosing and not validation:
+        raise ValueError("selection by masks needs validation images with masks; or take selection 'last'.")
+    start = weights_identity(config.layers, config.init)
+    known = desk.do(partial_labels, config, samples)
+    spn = desk.do(semantic, config, samples, known, start, Choice(config, validation) if choosing else None)
+    made = {"spn": spn}
+    if config.grouping == "embedding":
+        instances = desk.do(pseudo_instances, config, samples, spn["weights"])
+        choice = Choice(config, validation, spn["weights"]) if choosing else None
+        made["ien"] = desk.do(embedding, config, samples, instances, start, choice)
+    models = networks(config)
+    for name, network in models.items():
+        network.load_state_dict(made[name]["weights"])
+        network.to(device())
+    histories = {name: History(**done["history"]) for name, done in made.items()}
+    return Segmenter(models, METHOD, config, {"init": spn["init"]}), histories
+
+
+def train(
+    samples: Sequence[Sample], config: Config, *, seed: int = 0, checkpoint: str | Path | None = None,
+    minutes: float | None = None, progress: bool = True,
+) -> tuple[Segmenter, dict[str, History]]:
+    """`run` at a desk of its own.
+
+    checkpoint : folder of finished stages and of the one that was broken off; None = the user's cache.
+    """
+    return run(Desk(seed, checkpoint, minutes, progress), config, samples)
+
+
+def networks(config: Config) -> dict[str, nn.Module]:
+    """SPN, and IEN where pixels are grouped by its embedding; random weights."""
+    models: dict[str, nn.Module] = {"spn": SemanticNet(config.layers, config.levels)}
+    if config.grouping == "embedding":
+        models["ien"] = EmbeddingNet(config.channels, config.layers, config.levels, config.crop)
+    return models
+
+
+METHOD = Method("weaknucleiseg.training", Config, networks, maps, decode)

@@ -145,15 +145,17 @@ class Sample:
     def weaken(self, to: str) -> Sample:
         """A copy that knows less, for training that must not peek.
 
-        to : "points" keeps bounding-box centres (one a nucleus; Liu et al. 2022, Sec. 3.1),
-             "nothing" removes masks, points and classes.
+        to : "points" keeps the points it came with, else the centres of the bounding boxes (one a nucleus;
+             Liu et al. 2022, Sec. 3.1), "nothing" removes masks, points and classes.
         """
         if to == "nothing":
             return replace(self, instances=None, nuclei=None, points=None, class_of={})
         if to == "points":
-            boxes = self.truth.boxes
-            centres = (boxes[:, :2] + boxes[:, 2:] - 1) // 2
-            return replace(self, instances=None, nuclei=None, points=centres.astype(float), class_of={})
+            points = self.points
+            if points is None:
+                boxes = self.truth.boxes
+                points = ((boxes[:, :2] + boxes[:, 2:] - 1) // 2).astype(float)
+            return replace(self, instances=None, nuclei=None, points=points, class_of={})
         raise ValueError(f"weaken to {to!r}? One of 'points', 'nothing'.")
 
     def crop(self, row: int, column: int, height: int, width: int) -> Sample:

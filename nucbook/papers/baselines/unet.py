@@ -40,7 +40,7 @@ class Config:
     steps: int = 20_000  # optimiser steps
     learning_rate: float = 1e-3  # AdamW, at its highest
     warm_up: int = 200  # steps
-    weight_decay: float = 1e-2
+    weight_decay: float = 1e-2  # of AdamW
     init: str = "imagenet"  # weights of the encoder: scratch, imagenet or tissue
     precision: str = "bf16"  # of the forward pass; "no" = float32
     dice_weight: float = 0.5  # beside cross-entropy, weight 1

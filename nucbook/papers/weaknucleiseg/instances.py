@@ -112,7 +112,7 @@ def group(embeddings: Tensor, mask: np.ndarray, config: Any) -> np.ndarray:
 
 
 def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """4-connected pieces of the labels > 0 of int (H, W): int32 (H, W), and each one's label (pieces + 1,)."""
+    """4-connected pieces of labels int (H, W): int32 (H, W), and the label of each (pieces + 1,)."""
     pieces, of, last = np.zeros(labels.shape, np.int32), [np.zeros(1, np.int64)], 0
     for label in np.unique(labels[labels > 0]):
         count, own = cv2.connectedComponents((labels == label).astype(np.uint8), connectivity=4)

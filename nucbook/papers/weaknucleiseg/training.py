@@ -165,7 +165,7 @@ def clicked(config: Config, samples: Sequence[Sample], seed: int) -> list[np.nda
             raise InvalidSample(
                 f"{sample.name}: has neither points nor masks; click its nuclei, or leave it out."
             )
-        points = sample.points if sample.points is not None else sample.weaken("points").points
+        points = sample.weaken("points").points if sample.labelled else sample.points
         rng = np.random.default_rng([seed, number])
         made.append(label.disturbed(points, sample.shape, rng, config.jitter, config.missing))
     return made

@@ -1,0 +1,49 @@
+"""Is a difference between two rows more than chance? The same images and seeds, pair by pair."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from nucbook.results import Results
+from nucbook.rows import Table
+
+
+def differences(
+    table: Table, metric: str, against: str, profile: str = "quick", results: Results | None = None,
+    draws: int = 2000,
+) -> pd.DataFrame:
+    """Mean difference of every row to the row `against`, with a 95 % bootstrap interval.
+
+    metric  : a key of `nucbook.metrics.evaluate`.
+    against : name of the row that is subtracted.
+    profile : whose runs are taken; those at "quick" are on simulated tissue.
+    draws   : of the bootstrap, which draws seeds with replacement, and within each seed images: both the
+              training's luck and the choice of test images count.
+
+    Rows are paired by seed, fold and image; what only one of them has is left out. Returns a frame
+    indexed by row: mean, difference, low, high, seeds. Raises ValueError where `against` has no runs.
+    """
+    lines = [
+        line for line in (results or Results(table.paper)).lines()
+        if (line["table"], line["profile"]) == (table.name, profile)
+    ]
+    scores: dict[str, pd.DataFrame] = {}
+    for row in dict.fromkeys(line["row"] for line in lines):
+        runs = {(line["seed"], line["fold"]): line for line in lines if line["row"] == row}
+        scores[row] = pd.DataFrame({
+            key: {image["name"]: image[metric] for image in line["per_image"]} for key, line in runs.items()
+        }, dtype=float).T
+    if against not in scores:
+        raise ValueError(f"{table.paper}/{table.name} has no {profile} run of {against!r}; run it first.")
+    base, rng = scores[against], np.random.default_rng(0)
+    found = {}
+    for row, own in scores.items():
+        gap = (own - base).dropna(how="all").dropna(axis=1, how="all").to_numpy()      # (seeds, images)
+        seeds = rng.integers(0, len(gap), (draws, len(gap)))
+        images = rng.integers(0, gap.shape[1], (draws, len(gap), gap.shape[1]))
+        drawn = np.nanmean(gap[seeds[..., None], images], (1, 2))
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        found[row] = {"mean": np.nanmean(own), "difference": np.nanmean(gap), "low": low, "high": high,
+                      "seeds": len(gap)}
+    return pd.DataFrame(found).T.rename_axis("row")

@@ -1,0 +1,68 @@
+"""Every row of every table runs on tiny files in the official layout; every field of a config counts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+import nucbook.papers
+from nucbook.results import Results
+from nucbook.tables import _module, find, papers, recipe
+from nucbook.tables.run import run_table
+from tests.data.layouts import write
+
+SMALL = {
+    "baselines.classical": {},
+    "baselines.tissue": {"steps": 2, "batch": 2, "crop": 32, "levels": 3, "tiles": 2, "tile": 64},
+    "baselines.unet": {"steps": 2, "batch": 2, "crop": 32, "levels": 3},
+    "weaknucleiseg.method": {"spn_steps": 2, "ien_steps": 2, "batch": 2, "crop": 32, "levels": 3},
+}
+ROWS = [
+    (f"{paper}/{name}", row)
+    for paper in papers()
+    for name, table in _module(paper).TABLES.items()
+    for row in table.rows
+]
+
+
+@pytest.mark.parametrize(("address", "row"), ROWS, ids=[f"{address} {row.alias}" for address, row in ROWS])
+@pytest.mark.filterwarnings("ignore:.*smaller than the", "ignore:.*tissue", "ignore:.*nucleus .* cut")
+def test_a_row_runs(address, row, tmp_path, monkeypatch):
+    for name in {row.dataset, *row.measured_on}:
+        write(name, tmp_path / "data", size=64)
+    monkeypatch.setenv("NUCBOOK_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path / "cache"))
+    table = replace(find(address), rows=(replace(row, folds=1),))
+    results = Results(tmp_path / "results.jsonl")
+    done = run_table(table, profile="short", changes=SMALL[row.method], results=results, progress=False).done
+    assert len(done) == 1
+    lines = results.lines()
+    assert [line["dataset"] for line in lines] == [table.spell(name) for name in row.measured_on]
+    for line in lines:
+        assert line["data"] == "real"
+        assert line["images"] > 0
+        assert set(table.columns.values()) <= set(line["metrics"])
+
+
+def configurations():
+    methods = [(paper, name) for paper in papers() for name in _module(paper).METHODS]
+    return sorted({(paper, recipe(f"{paper}.{name}").config) for paper, name in methods}, key=str)
+
+
+@pytest.mark.parametrize(("paper", "kind"), configurations())
+def test_every_field_is_read_by_something(paper, kind):
+    folder = Path(nucbook.papers.__path__[0]) / paper
+    code = "\n".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    unread = [f.name for f in fields(kind) if not re.search(rf"config\.{f.name}\b", code)]
+    assert not unread
+
+
+@pytest.mark.parametrize(("paper", "kind"), configurations())
+def test_every_field_says_its_unit_or_source(paper, kind):
+    folder = Path(nucbook.papers.__path__[0]) / paper
+    code = "\n".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    for field in fields(kind):
+        assert re.search(rf"^    {field.name}: \w+ = [^#\n]+# \S", code, re.MULTILINE), field.name

@@ -1,0 +1,133 @@
+"""The stages: what they may know, what they share, that the networks learn, and how weights are chosen."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nucbook.data import load
+from nucbook.data.tissue import simulate
+from nucbook.metrics import evaluate
+from nucbook.papers.weaknucleiseg.config import Config
+from nucbook.papers.weaknucleiseg.training import Choice, clicked, run, train
+from nucbook.sample import InvalidSample, Sample
+from nucbook.segmenter import Segmenter
+from nucbook.training.best import Best
+from nucbook.training.stages import Desk
+
+TINY = replace(Config.quick(), crop=32, batch=2, levels=3, spn_steps=2, ien_steps=2, precision="no")
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return [sample.crop(0, 0, 128, 128) for sample in load("tissue", "validation")[2:4]]
+
+
+def same(one: Segmenter, other: Segmenter) -> bool:
+    pairs = [(one.networks[name].state_dict(), other.networks[name].state_dict()) for name in one.networks]
+    return all(torch.equal(a[key], b[key]) for a, b in pairs for key in a)
+
+
+def stages_done(folder):
+    return sorted(path.name.rsplit("-", 1)[0].split(".")[-1] for path in folder.iterdir())
+
+
+def test_training_on_points_never_sees_a_mask(samples, tmp_path):
+    """Other masks with the same points change nothing."""
+    seen, _ = run(Desk(0, tmp_path / "a", progress=False), TINY, samples)
+    points = [sample.weaken("points") for sample in samples]
+    unseen, _ = run(Desk(0, tmp_path / "b", progress=False), TINY, points)
+    assert same(seen, unseen)
+    other = [Sample(s.image, np.ones(s.shape, np.int32), points=s.points, name=s.name) for s in points]
+    again, _ = run(Desk(0, tmp_path / "c", progress=False), TINY, other)
+    assert same(seen, again)
+
+
+def test_stages_are_shared_and_found_again(samples, tmp_path):
+    full, histories = run(Desk(0, tmp_path, progress=False), TINY, samples)
+    assert list(histories) == ["spn", "ien"]
+    before = stages_done(tmp_path)
+    assert before == ["embedding", "partial_labels", "pseudo_instances", "semantic"]
+    alone, histories = run(
+        Desk(0, tmp_path, progress=False), replace(TINY, grouping="pieces", threshold=0.5), samples
+    )
+    assert stages_done(tmp_path) == before                           # SPN was there
+    assert list(histories) == ["spn"]
+    assert torch.equal(full.networks["spn"].unet.head.weight, alone.networks["spn"].unet.head.weight)
+    run(Desk(0, tmp_path, progress=False), replace(TINY, gamma=0.1), samples)
+    assert stages_done(tmp_path) == sorted([*before, "embedding"])   # only the second network anew
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"jitter": 4.0}, {"missing": 0.5}, {"features": "qu"}, {"supervision": "masks"}, {"squared": True}],
+)
+def test_what_a_row_changes_changes_the_networks(samples, tmp_path, changes):
+    plain, _ = run(Desk(0, tmp_path, progress=False), TINY, samples)
+    changed, _ = run(Desk(0, tmp_path, progress=False), replace(TINY, **changes), samples)
+    assert not same(plain, changed)
+
+
+def test_points_may_be_missing_altogether(tmp_path):
+    nobody = simulate("breast", size=96, seed=5).weaken("points")
+    empty = replace(nobody, points=np.zeros((0, 2)))
+    _, histories = run(Desk(0, tmp_path, progress=False), TINY, [empty, nobody])
+    assert all(np.isfinite(row["loss"]) for history in histories.values() for row in history.rows)
+    _, histories = run(Desk(1, tmp_path, progress=False), TINY, [empty])
+    assert all(np.isfinite(row["loss"]) for history in histories.values() for row in history.rows)
+
+
+def test_a_sample_without_points_and_masks_is_refused(samples):
+    with pytest.raises(InvalidSample, match="slide 7: has neither points nor masks; click"):
+        clicked(TINY, [Sample(samples[0].image, name="slide 7")], 0)
+
+
+def test_fully_learns_one_image(tmp_path):
+    sample = load("tissue", "train")[23].crop(0, 0, 128, 128)
+    config = replace(
+        Config.quick(), supervision="masks", batch=4, spn_steps=150, ien_steps=300, threshold=0.5
+    )
+    segmenter, _ = train([sample], config, checkpoint=tmp_path, progress=False)
+    assert evaluate(sample.instances, segmenter(sample.image).instances)["aji"] > 0.8
+
+
+def test_a_saved_segmenter_says_the_same(samples, tmp_path):
+    segmenter, _ = train(samples, TINY, checkpoint=tmp_path / "stages", progress=False)
+    segmenter.save(tmp_path / "model")
+    again = Segmenter.load(tmp_path / "model")
+    assert same(segmenter, again)
+    image = samples[0].image
+    assert np.array_equal(segmenter(image).instances, again(image).instances)
+
+
+# -- the weights that are kept ------------------------------------------------------------------
+
+
+def test_best_keeps_what_its_judge_liked_best():
+    network = nn.Linear(1, 1, bias=False)
+    best = copy.deepcopy(network)
+    keeper = Best("net", judge=lambda net: -abs(float(net.weight.detach()) - 3), every=2)
+    kept = []
+    for step, weight in enumerate([9.0, 1.0, 3.0, 2.0, 3.0, 7.0, 0.0, 2.5]):
+        with torch.no_grad():
+            network.weight.fill_(weight)
+        if step == 4:                                                # a resumed run has a new keeper
+            keeper = Best("net", keeper.judge, 2)
+        keeper.update(best, network, step)
+        kept.append(float(best.weight.detach()))
+    assert kept[1::2] == [1.0, 2.0, 2.0, 2.5]
+
+
+def test_selection_by_masks_takes_the_better_weights_and_says_so(samples, tmp_path):
+    config = replace(TINY, selection="masks", spn_steps=20, ien_steps=20, min_area=1)
+    segmenter, _ = run(Desk(0, tmp_path, progress=False), config, samples, validation=samples[:1])
+    worth = Choice(config, samples[:1])
+    last, _ = run(Desk(0, tmp_path, progress=False), replace(config, selection="last"), samples)
+    assert worth(segmenter.networks["spn"]) >= worth(last.networks["spn"])
+    with pytest.raises(ValueError, match="needs validation images"):
+        run(Desk(0, tmp_path, progress=False), config, samples)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nucbook.results import KEYS, Results
+from nucbook.rows import Row, Table
+from nucbook.tables.pairs import differences
+
+ROWS = (Row("A", "toys.toy", "kumar"), Row("B", "toys.toy", "kumar"))
+TABLE = Table("toys", "2", "Toys.", ROWS, {"AJI": "aji"})
+
+
+def stored(path, gap, seeds=5, images=12, noise=0.01):
+    """Results in which row B is `gap` above row A, whatever the seed and the image."""
+    rng, results = np.random.default_rng(0), Results(path)
+    for seed in range(seeds):
+        luck, worth = rng.normal(0, 0.1), rng.random(images)
+        for row, more in (("A", 0.0), ("B", gap)):
+            values = worth + luck + more + rng.normal(0, noise, images)
+            per_image = [{"name": f"i{i}", "aji": float(value)} for i, value in enumerate(values)]
+            known = {"paper": "toys", "table": "2", "row": row, "profile": "quick", "seed": seed, "fold": 0}
+            results.append(dict.fromkeys(KEYS, "") | known | {"metrics": {}, "per_image": per_image})
+    return results
+
+
+def test_pairing_takes_out_what_both_rows_share(tmp_path):
+    """Images differ by 1, seeds by 0.1; a gap of 0.05 is seen all the same."""
+    found = differences(TABLE, "aji", "A", results=stored(tmp_path / "toys.jsonl", 0.05))
+    assert found.difference["B"] == pytest.approx(0.05, abs=0.01)
+    assert 0.03 < found.low["B"] < found.difference["B"] < found.high["B"] < 0.07
+    assert found.loc["A", ["difference", "low", "high"]].tolist() == [0, 0, 0]
+    assert found.seeds.tolist() == [5, 5]
+
+
+def test_the_interval_of_nothing_holds_nought(tmp_path):
+    found = differences(TABLE, "aji", "A", results=stored(tmp_path / "toys.jsonl", 0.0, noise=0.2))
+    assert found.low["B"] < 0 < found.high["B"]
+
+
+def test_a_row_without_runs_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"toys/2 has no quick run of 'C'; run it first"):
+        differences(TABLE, "aji", "C", results=stored(tmp_path / "toys.jsonl", 0.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,7 +55,7 @@ def train(
         Path, typer.Argument(help="Folder of images with labels (`nucbook data check FOLDER`).")
     ],
     out: Annotated[Path, typer.Option(help="Folder the model is written to.")],
-    method: Annotated[str, typer.Option(help="A method's name.")] = "baselines.unet",
+    method: Annotated[str, typer.Option(help="baselines.unet, weaknucleiseg, …")] = "baselines.unet",
     profile: Profile = None,
     changes: Changes = None,
     seed: Seed = 0,
@@ -66,10 +67,10 @@ def train(
     """Train a method on your own images. Without --profile: paper where there is a GPU, else short."""
     with said():
         found = find_method(method)
-        samples = labelled(images, mpp)
+        samples = annotated(images, mpp, found.learns_from)
         profile = profile or ("paper" if torch.cuda.is_available() else "short")
         config = resolve(found.config, "own", profile, command_line=pairs(changes))
-        typer.echo(f"{method} at profile {profile}, {len(samples)} labelled images from {images}")
+        typer.echo(f"{method} at profile {profile}: {len(samples)} images with {found.learns_from} in {images}")
         teach = importlib.import_module(f"nucbook.papers.{method}").train
         card = {
             "data": f"{len(samples)} images of {images.name}",
@@ -77,10 +78,9 @@ def train(
             "mpp": mpp,
         }
         segmenter, history = teach(samples, config, seed=seed, checkpoint=out / "checkpoint", minutes=minutes)
-        if not history.finished:
-            raise OutOfTime(
-                f"stopped after {history.step} of {config.steps} steps; the same command goes on."
-            )
+        histories = history.values() if isinstance(history, Mapping) else [history]
+        if not all(one.finished for one in histories):
+            raise OutOfTime("stopped at the time limit; the same command goes on.")
         Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
         typer.echo(f"saved to {out}; next: nucbook predict {out} IMAGES --out RESULTS")
@@ -167,15 +167,19 @@ def table(
             typer.echo(compare(wanted, profile).round(3).to_string())
 
 
-def labelled(images: Path, mpp: float | None) -> list[Sample]:
-    """The samples of a folder that have masks; says how many have none."""
+def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:
+    """The samples of a folder that have masks, or points (`kind`); says how many have none.
+
+    Raises InvalidSample where not one has.
+    """
     samples = load_folder(images, mpp)
-    with_masks = [sample for sample in samples if sample.labelled]
-    if len(with_masks) < len(samples):
-        typer.echo(
-            f"{len(samples) - len(with_masks)} of {len(samples)} images have no masks and are left out."
-        )
-    return with_masks
+    kept = [s for s in samples if s.labelled or (kind == "points" and s.points is not None)]
+    if not kept:
+        raise InvalidSample(f"{images}: not one of {len(samples)} images has {kind}, which the method needs.")
+    if len(kept) < len(samples):
+        left_out = len(samples) - len(kept)
+        typer.echo(f"{left_out} of {len(samples)} images have no {kind} and are left out.")
+    return kept
 
 
 def pictures(paths: list[Path]) -> list[Path]:

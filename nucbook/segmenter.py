@@ -36,13 +36,17 @@ class BadModel(ValueError):
 class Method:
     """How a method's networks are built and read. Its module under `nucbook.papers` exposes it as METHOD.
 
-    name     : that module ("baselines.unet"), by which a saved model finds it again.
-    config   : the configuration class.
-    networks : config -> {name: network with random weights}; a `stride` attribute says what H and W of
-               its input must be multiples of.
-    maps     : (networks, images float (B, 3, H, W) in [0, 1]) -> what they say, first axis B; a tensor
-               (B, C, H, W) is cut back where the image was padded and reaches `decode` as an array.
-    decode   : (maps of one image, config) -> label map int (H, W), or `Nuclei`.
+    Beside it stands `train(samples, config, *, seed, checkpoint, minutes, progress)`, which returns a
+    `Segmenter` and the `History` of its training, or {network: History}.
+
+    name        : that module ("baselines.unet"), by which a saved model finds it again.
+    config      : the configuration class.
+    networks    : config -> {name: network with random weights}; a `stride` attribute says what H and W
+                  of its input must be multiples of.
+    maps        : (networks, images float (B, 3, H, W) in [0, 1]) -> what they say, first axis B; a tensor
+                  (B, C, H, W) is cut back where the image was padded and reaches `decode` as an array.
+    decode      : (maps of one image, config) -> label map int (H, W), or `Nuclei`.
+    learns_from : what its samples must have: "masks", or "points", which masks have too.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Method:
     networks: Callable[[Any], dict[str, nn.Module]]
     maps: Callable[[Mapping[str, nn.Module], Tensor], Any]
     decode: Callable[[Any, Any], np.ndarray | Nuclei]
+    learns_from: str = "masks"
 
 
 @dataclass(frozen=True)
@@ -200,8 +205,8 @@ class Segmenter:
 
 def find_method(name: str, source: str | Path = "method") -> Method:
     """The METHOD of a module under `nucbook.papers`, and of no other; raises BadModel naming `source`."""
-    if not re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+", name):
-        raise BadModel(f"{source}: {name!r} is no method's name, as 'baselines.unet'.")
+    if not re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*", name):
+        raise BadModel(f"{source}: {name!r} is no method's name, as 'weaknucleiseg'.")
     try:
         method = importlib.import_module(f"nucbook.papers.{name}").METHOD
     except (ModuleNotFoundError, AttributeError) as error:

@@ -51,7 +51,7 @@ def model(slides, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     done = call("train", slides, "--out", folder, "--mpp", 0.25, *TINY)
     assert done.exit_code == 0, done.output
-    assert "2 labelled images" in done.output
+    assert "2 images with masks" in done.output
     assert "1 of 3 images have no masks" in done.output
     return folder
 
@@ -93,6 +93,28 @@ def test_training_stops_at_the_limit_and_goes_on(slides, tmp_path):
     assert stopped.exit_code == 1
     assert "the same command goes on" in stopped.output
     assert call("train", slides, "--out", tmp_path, *TINY).exit_code == 0
+
+
+def test_points_clicked_in_qupath_are_enough_for_a_method_that_learns_from_points(tmp_path):
+    for i in range(2):
+        sample = simulate("colon", size=96, seed=i).weaken("points")
+        Image.fromarray(sample.image).save(tmp_path / f"slide{i}.png")
+        place = {"type": "MultiPoint", "coordinates": (sample.points[:, ::-1] + 0.5).tolist()}
+        (tmp_path / f"slide{i}.geojson").write_text(json.dumps({"type": "Feature", "geometry": place}))
+    words = ["crop=32", "batch=2", "spn_steps=3", "ien_steps=3", "precision=no", "levels=3"]
+    tiny = ["--profile", "quick", *(w for word in words for w in ("--set", word))]
+    tiny += ["--out", tmp_path / "model"]
+    done = call("train", tmp_path, "--method", "weaknucleiseg", *tiny, "--minutes", 0)
+    assert done.exit_code == 1
+    assert "nucbook: " in done.output
+    done = call("train", tmp_path, "--method", "weaknucleiseg", *tiny)
+    assert done.exit_code == 0, done.output
+    assert "2 images with points" in done.output
+    done = call("predict", tmp_path / "model", tmp_path / "slide0.png", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert call("train", tmp_path, *TINY, "--out", tmp_path / "other").output.startswith(
+        f"nucbook: {tmp_path}: not one of 2 images has masks"
+    )
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def rewrite(path, change):
             lambda f: rewrite(f / "model.json", lambda w: w.update(method="toys.light")),
             "has no method 'toys.light'",
         ),
-        (lambda f: rewrite(f / "model.json", lambda w: w.update(method="os")), "'os' is no method's name"),
+        (lambda f: rewrite(f / "model.json", lambda w: w.update(method="os")), "has no method 'os'"),
         (
             lambda f: rewrite(f / "model.json", lambda w: w.update(method="..os.path")),
             "'..os.path' is no method's name",

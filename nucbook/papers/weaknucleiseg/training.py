@@ -249,4 +249,4 @@ def networks(config: Config) -> dict[str, nn.Module]:
     return models
 
 
-METHOD = Method("weaknucleiseg.training", Config, networks, maps, decode)
+METHOD = Method("weaknucleiseg", Config, networks, maps, decode, learns_from="points")

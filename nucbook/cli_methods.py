@@ -67,10 +67,11 @@ def train(
     """Train a method on your own images. Without --profile: paper where there is a GPU, else short."""
     with said():
         found = find_method(method)
-        samples = annotated(images, mpp, found.learns_from)
+        kind = found.learns_from
+        samples = annotated(images, mpp, kind)
         profile = profile or ("paper" if torch.cuda.is_available() else "short")
         config = resolve(found.config, "own", profile, command_line=pairs(changes))
-        typer.echo(f"{method} at profile {profile}: {len(samples)} images with {found.learns_from} in {images}")
+        typer.echo(f"{method} at profile {profile}: {len(samples)} images with {kind} in {images}")
         teach = importlib.import_module(f"nucbook.papers.{method}").train
         card = {
             "data": f"{len(samples)} images of {images.name}",

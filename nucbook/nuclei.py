@@ -175,7 +175,10 @@ class Nuclei:
         return centres
 
     def rotated_boxes(self) -> np.ndarray:
-        """float32 (N, 5): the smallest rotated box round each mask, in the convention of `rotated`."""
+        """float32 (N, 5): the smallest rotated box round each mask, in the convention of `rotated`.
+
+        Of an empty mask the centre of its box, with sides of 0.
+        """
         return np.array([_rotated_box(b, m) for b, m in zip(self.boxes, self.masks)], np.float32).reshape(
             -1, 5
         )
@@ -231,6 +234,8 @@ def _column(values, count: int, default, dtype, name: str) -> np.ndarray:
 
 def _rotated_box(box: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
     points = np.argwhere(mask)[:, ::-1].astype(np.float32)  # (x, y)
+    if not len(points):
+        return (box[0] + box[2] - 1) / 2, (box[1] + box[3] - 1) / 2, 0, 0, 0
     (x, y), (width, height), degrees = cv2.minAreaRect(points)
     if height > width:
         width, height, degrees = height, width, degrees + 90

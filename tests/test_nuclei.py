@@ -63,6 +63,11 @@ def test_outlines_give_the_mask_back():
     assert (Nuclei.from_polygons([polygon], labels.shape).to_labels() == labels).all()
 
 
+def test_rotated_box_of_an_empty_mask_is_its_centre():
+    empty = Nuclei((9, 9), boxes=[(2, 3, 5, 8)], masks=[np.zeros((3, 5), bool)])
+    assert empty.rotated_boxes().tolist() == [[3, 5, 0, 0, 0]]
+
+
 def test_rotated_box_of_a_bar():
     bar = np.zeros((20, 20), np.int32)
     bar[4, 3:12] = 1

@@ -223,6 +223,21 @@ def curves(history: Any, columns: Sequence[str] = (), axes: Axes | None = None, 
     return axes
 
 
+def intervals(frame: pd.DataFrame, axes: Axes | None = None, title: str = "") -> Axes:
+    """Differences with their intervals, a line a row, the first on top; the dashed line is no difference.
+
+    frame : indexed by row, with columns difference, low and high, as `nucbook.tables.pairs.differences`.
+    """
+    axes = axes or plt.figure(figsize=(WIDTH, 0.5 + 0.35 * len(frame))).subplots()
+    reach = np.abs(frame[["low", "high"]].to_numpy().T - frame["difference"].to_numpy())
+    axes.axvline(0, color="black", linewidth=0.8, linestyle="--")
+    axes.errorbar(frame["difference"], range(len(frame)), xerr=reach, fmt="o", capsize=3)
+    axes.set(yticks=range(len(frame)), yticklabels=frame.index, title=title)
+    axes.margins(y=0.2)
+    axes.invert_yaxis()
+    return axes
+
+
 def scale_bar(axes: Axes, mpp: float, micrometres: float = 20) -> Axes:
     """A bar of so many micrometres in the lower left corner of an image with `mpp` µm a pixel."""
     length = micrometres / mpp

@@ -139,6 +139,15 @@ def test_curves_of_a_training_show_the_one_loss_once_and_several_with_their_sum(
     assert names(show.curves(History(rows).frame(), ["learning_rate"])) == ["learning_rate"]
 
 
+def test_intervals_stand_in_the_order_of_the_rows_round_their_difference():
+    frame = pd.DataFrame({"difference": [0.1, -0.2], "low": [0.0, -0.3], "high": [0.3, -0.15]}, ["A", "B"])
+    axes = show.intervals(frame)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["A", "B"]
+    assert axes.yaxis_inverted()
+    bars = axes.collections[0].get_segments()
+    np.testing.assert_allclose([bar[:, 0] for bar in bars], frame[["low", "high"]])
+
+
 def test_the_look_is_set_once_for_all_figures_that_follow():
     with plt.rc_context():
         show.use_style()

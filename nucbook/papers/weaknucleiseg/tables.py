@@ -65,6 +65,8 @@ TABLES = {
         name="2",
         caption="What adaptive labels and the second network add, on the 14 test images of MultiOrgan.",
         rows=(
+            Row("Classical", "baselines.classical", "kumar", labels="none", alias="classical"),
+            Row("U-Net, from scratch", "baselines.unet", "kumar", changes={"init": "scratch"}, alias="unet"),
             _row("Fully", "fully", labels="masks", supervision="masks"),
             _row("Baseline (Qu et al. labels)", "baseline", features="qu", **PIECES),
             _row("SPN", "spn", **PIECES),

@@ -70,6 +70,7 @@ TABLES = {
             _row("Fully", "fully", labels="masks", supervision="masks"),
             _row("Baseline (Qu et al. labels)", "baseline", features="qu", **PIECES),
             _row("SPN", "spn", **PIECES),
+            _row("SPN, threshold 0.3", "spn-generous", **PIECES | {"threshold": 0.3}),
             _row("SPN+IEN", "full"),
         ),
         columns=COLUMNS,

@@ -54,10 +54,10 @@ def mean_shift(embeddings: Tensor, bandwidth: float, max_steps: int = 300) -> tu
         found, full = cloud.climb(starts, max_steps)
         modes.append(found)
         counts.append(full)
-        far_from = lambda places, radius: cloud.nearest(places, lacking)[1] > radius**2  # noqa: B023
-        lacking = lacking[far_from(found, 1) & far_from(starts, BESIDE)]
+        for places, radius in ((found, 1), (starts, BESIDE)):
+            lacking = lacking[cloud.far(places, lacking, radius)]
     modes = _merge(torch.cat(modes), torch.cat(counts))
-    return cloud.nearest(modes)[0], cloud.place(modes)
+    return cloud.nearest(modes), cloud.place(modes)
 
 
 class _Cloud:
@@ -74,10 +74,9 @@ class _Cloud:
         points = (wide - self.centre) / bandwidth
         far = points.square().sum(1).max() > 1e4            # float32 would blur the rim of the balls by 1e-3
         points = points.double() if far else points.float()
-        half = -0.5 * points.square().sum(1, keepdim=True)
         self.points = points
-        self.lifted = torch.cat([points, half], 1)          # (N, D + 1)
-        self.counted = torch.cat([points, torch.ones_like(half)], 1)
+        self.lifted = _lifted(points)                       # (N, D + 1)
+        self.counted = torch.cat([points, torch.ones_like(points[:, :1])], 1)
 
     def place(self, modes: Tensor) -> Tensor:
         """Modes in the units they came in."""
@@ -106,13 +105,20 @@ class _Cloud:
         first = _first_of_each(places, STILL)
         return places[first], torch.cat(counts)[first]
 
-    def nearest(self, modes: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The nearest mode of each point (of `rows`), int64, and its squared distance, bandwidths²."""
-        counted = self.counted if rows is None else self.counted[rows]
-        lifted = torch.cat([modes, -0.5 * modes.square().sum(1, keepdim=True)], 1)
-        best = [(chunk @ lifted.T).max(1) for chunk in counted.split(CHUNK)]
-        square = counted[:, :-1].square().sum(1)
-        return torch.cat([b.indices for b in best]), square - 2 * torch.cat([b.values for b in best])
+    def nearest(self, modes: Tensor) -> Tensor:
+        """The nearest mode of each point, int64."""
+        return torch.cat([(chunk @ _lifted(modes).T).argmax(1) for chunk in self.counted.split(CHUNK)])
+
+    def far(self, places: Tensor, rows: Tensor, radius: float) -> Tensor:
+        """bool: which points of `rows` have no place within the radius, bandwidths."""
+        counted, lifted = self.counted[rows], _lifted(places)
+        best = torch.cat([(chunk @ lifted.T).amax(1) for chunk in counted.split(CHUNK)])
+        return counted[:, :-1].square().sum(1) - 2 * best > radius**2
+
+
+def _lifted(places: Tensor) -> Tensor:
+    """(C, D + 1): of a product with x and a 1, the largest is that of the place nearest to x."""
+    return torch.cat([places, -0.5 * places.square().sum(1, keepdim=True)], 1)
 
 
 def _first_of_each(places: Tensor, radius: float) -> Tensor:

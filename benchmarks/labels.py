@@ -71,8 +71,8 @@ def clean_on_the_whole_image(mask: np.ndarray, points: np.ndarray) -> np.ndarray
     """Some of the nuclei closed, filled and shrunk, each on an image of its own."""
     cells, out = labels._cells(labels._pixels(points, mask.shape), mask.shape), np.zeros_like(mask)
     for i in range(1, len(points) + 1, EVERY):
-        nucleus = cv2.dilate((mask & (cells == i)).astype(np.uint8), disk(labels.CLOSE))
-        out |= cv2.erode(ndimage.binary_fill_holes(nucleus).astype(np.uint8), disk(labels.OPEN)) > 0
+        nucleus = cv2.dilate((mask & (cells == i)).astype(np.uint8), disk(labels.GROW))
+        out |= cv2.erode(ndimage.binary_fill_holes(nucleus).astype(np.uint8), disk(labels.SHRINK)) > 0
     return out
 
 

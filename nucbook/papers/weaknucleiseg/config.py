@@ -38,7 +38,8 @@ class Config:
     precision: str = "bf16"  # of the forward passes; "no" = float32
     selection: str = "last"  # weights kept: the last, or by AJI on full "masks" of validation images
     grouping: str = "embedding"  # pixels become nuclei by it, or as "pieces" of SPN's foreground
-    threshold: float = 0.3  # T_0 of SPN's foreground, Sec. 3.2; 0.5 without IEN (released code)
+    threshold: float = 0.3  # T_0 of SPN's foreground, Sec. 3.2; the rows without IEN take 0.5 (released code)
+    overlap: int = 80  # px, of the windows in which embeddings are read, released code; half of one at most
     bandwidth: float = 1.5  # embedding units, mean shift, Sec. 3.2
     pieces: int = 5  # from so many on the most fragmented cluster is background, released code
     min_area: int = 20  # px, released code
@@ -54,14 +55,15 @@ class Config:
     def short(cls, dataset: str) -> Config:
         """Real slides on two CPU cores, some ten minutes a stage."""
         return replace(
-            cls.paper(dataset), layers=18, levels=4, crop=160, batch=8, spn_steps=1_000, ien_steps=2_000,
-            spn_learning_rate=2e-3, ien_learning_rate=1e-3, schedule="cosine", init="scratch",
+            cls.paper(dataset), layers=18, levels=4, crop=160, overlap=48, batch=8, spn_steps=1_000,
+            ien_steps=2_000, spn_learning_rate=2e-3, ien_learning_rate=1e-3, schedule="cosine",
+            init="scratch",
         )
 
     @classmethod
     def quick(cls) -> Config:
         """Simulated tissue on two CPU cores, a minute and a half."""
         return cls(
-            layers=18, levels=4, crop=96, batch=8, spn_steps=400, ien_steps=250,
+            layers=18, levels=4, crop=96, overlap=48, batch=8, spn_steps=400, ien_steps=250,
             spn_learning_rate=2e-3, ien_learning_rate=1e-3, schedule="cosine", init="scratch",
         )

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from nucbook.data.patches import grid
 from nucbook.instances.meanshift import mean_shift
 from nucbook.nuclei import Nuclei
+from nucbook.papers.weaknucleiseg.config import Config
 from nucbook.papers.weaknucleiseg.labels import filled, without_small
 
 AT_ONCE = 8                                 # windows in one pass of the network
@@ -36,16 +36,11 @@ class Said:
     embeddings: Tensor | None
 
 
-def overlap_of(window: int) -> int:
-    """px that neighbouring windows have in common: three tenths, more than a nucleus is long."""
-    return round(0.3 * window)
-
-
 def maps(models: Mapping[str, nn.Module], image: Tensor) -> list[Said]:
     """What the networks say of images float (B, 3, H, W) in [0, 1].
 
     Embeddings are read in windows of the size the network learnt from, since a pixel's place in the
-    window is part of them; windows overlap by `overlap_of`.
+    window is part of them.
     """
     probability = models["spn"](image).float().softmax(1)[:, 1].cpu().numpy()
     if "ien" not in models:
@@ -53,7 +48,7 @@ def maps(models: Mapping[str, nn.Module], image: Tensor) -> list[Said]:
     side = models["ien"].window
     height, width = image.shape[-2:]
     padded = F.pad(image, (0, max(side - width, 0), 0, max(side - height, 0)), value=1.0)
-    windows = list(grid((height, width), side, overlap_of(side)))
+    windows = list(grid((height, width), side, models["ien"].overlap))
     said = []
     for own, pixels in zip(probability, padded):
         crops = torch.stack([pixels[:, r : r + side, c : c + side] for r, c in windows])
@@ -63,8 +58,8 @@ def maps(models: Mapping[str, nn.Module], image: Tensor) -> list[Said]:
     return said
 
 
-def decode(said: Said, config: Any) -> np.ndarray | Nuclei:
-    """The nuclei of one image; `config` is `training.Config`.
+def decode(said: Said, config: Config) -> np.ndarray | Nuclei:
+    """The nuclei of one image.
 
     Without embeddings, connected pieces of the foreground. With them, clusters of the embeddings, window
     by window; a nucleus belongs to the window in whose core its centroid lies.
@@ -86,7 +81,7 @@ def decode(said: Said, config: Any) -> np.ndarray | Nuclei:
         return Nuclei.concatenate(list(pool.map(read, range(len(said.windows)))), shape)
 
 
-def group(embeddings: Tensor, mask: np.ndarray, config: Any) -> np.ndarray:
+def group(embeddings: Tensor, mask: np.ndarray, config: Config) -> np.ndarray:
     """Nuclei of one window: pieces of clusters of the embeddings of its foreground.
 
     embeddings : float (D, h, w); mask : bool (h, w), the foreground.
@@ -126,8 +121,8 @@ def cores_of(said: Said, shape: tuple[int, int]) -> list[tuple[tuple[int, int], 
     """((first row, last row + 1), (first column, last column + 1)) of each window: overlaps are halved."""
     side = said.embeddings.shape[-1]
     axes = []
-    for axis, length_ in enumerate(shape):
+    for axis, extent in enumerate(shape):
         starts = sorted({window[axis] for window in said.windows})
-        cuts = [0, *((a + side + b) // 2 for a, b in pairwise(starts)), length_]
+        cuts = [0, *((a + side + b) // 2 for a, b in pairwise(starts)), extent]
         axes.append({start: (cuts[i], cuts[i + 1]) for i, start in enumerate(starts)})
     return [(axes[0][row], axes[1][column]) for row, column in said.windows]

@@ -26,10 +26,10 @@ INSTANCE_BACKGROUND = 1  # the background's id in `instance_labels`; 0 is ignore
 
 # Radii of discs and areas in pixels at 40×, as the released code has them.
 POINT = 2  # a pixel this near to a point is nucleus, so is a component that comes this near
-NEAR_POINT = 5  # of the other two clusters the one less often this near is background
+NEAR_POINT = 5  # of the other two clusters the one with fewer pixels this near is background
 NEVER_BACKGROUND = 10  # this near to a point nothing is background
 MIN_AREA = 30  # of a component of the nuclei's cluster
-CLOSE, OPEN = 5, 7  # a nucleus grows by the first, loses its holes, shrinks by the second
+GROW, SHRINK = 5, 7  # a nucleus grows by the first, loses its holes, shrinks by the second
 REACH = 4  # px; neighbours of a pixel are the 9 × 9 round it
 SAMPLE = 30_000  # pixels on which k-means looks for a start
 
@@ -173,13 +173,13 @@ def _clusters(features: np.ndarray, seed: int) -> np.ndarray:
 def _cleaned(nuclei: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Each cell's share of a mask closed, filled and shrunk, in the window that it can reach."""
     out = np.zeros_like(nuclei)
-    margin = CLOSE + 1                          # a ring of zeros: what is eroded sees its own end
+    margin = GROW + 1                          # a ring of zeros: what is eroded sees its own end
     for i, box in enumerate(ndimage.find_objects(cells), start=1):
         if box is None:                         # two points on one pixel share one cell
             continue
         window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
-        nucleus = cv2.dilate((nuclei[window] & (cells[window] == i)).astype(np.uint8), disk(CLOSE))
-        out[window] |= cv2.erode(filled(nucleus), disk(OPEN)) > 0
+        nucleus = cv2.dilate((nuclei[window] & (cells[window] == i)).astype(np.uint8), disk(GROW))
+        out[window] |= cv2.erode(filled(nucleus), disk(SHRINK)) > 0
     return out
 
 

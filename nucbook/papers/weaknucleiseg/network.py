@@ -30,16 +30,19 @@ class SemanticNet(nn.Module):
 class EmbeddingNet(nn.Module):
     """IEN, the instance encoding network: pixels of one nucleus near each other, nuclei apart (Sec. 2.1).
 
-    channels : of the embedding; window : px, side of the crops it learns from and of those it is read in.
+    channels : of the embedding; window : px, side of the crops it learns from and of those it is read in;
+    overlap  : px that neighbouring windows share, half a window at most; longer than a nucleus, or it is cut.
     Takes images in [0, 1], float (B, 3, window, window); returns embeddings (B, channels, window, window).
 
     Two nuclei that look alike can only be told apart by where they lie, so the first layer mixes each
     pixel's place in the window into its colour.
     """
 
-    def __init__(self, channels: int = 16, depth: int = 34, levels: int = 5, window: int = 224):
+    def __init__(
+        self, channels: int = 16, depth: int = 34, levels: int = 5, window: int = 224, overlap: int = 80
+    ):
         super().__init__()
-        self.window = window
+        self.window, self.overlap = window, min(overlap, window // 2)
         self.place = CoordConv()
         self.unet = UNet(channels, depth, levels)
 

@@ -186,7 +186,7 @@ class Choice:
     spn: Mapping[str, Tensor] | None = None
 
     def __call__(self, network: nn.Module) -> float:
-        """Mean AJI (Kumar et al. 2017) over the samples."""
+        """Mean AJI over the samples, as Qu et al. 2019 compute it."""
         if self.spn is None:
             models, config = {"spn": network}, replace(self.config, grouping="pieces", threshold=0.5)
         else:
@@ -195,7 +195,7 @@ class Choice:
             models["spn"].to(next(network.parameters()).device)
         found = Segmenter(models, METHOD, config)
         report = evaluate_many((s.label_map, found(s.image).instances, s.valid) for s in self.samples)
-        return report.mean["aji"]
+        return report.mean["aji_qu"]
 
 
 def run(
@@ -245,7 +245,9 @@ def networks(config: Config) -> dict[str, nn.Module]:
     """SPN, and IEN where pixels are grouped by its embedding; random weights."""
     models: dict[str, nn.Module] = {"spn": SemanticNet(config.layers, config.levels)}
     if config.grouping == "embedding":
-        models["ien"] = EmbeddingNet(config.channels, config.layers, config.levels, config.crop)
+        models["ien"] = EmbeddingNet(
+            config.channels, config.layers, config.levels, config.crop, config.overlap
+        )
     return models
 
 

@@ -1,5 +1,7 @@
 """Targets against hand-made values and one-nucleus-at-a-time references."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,62 @@ def test_boundary_is_where_the_distance_is_small(maps, width):
     assert torch.equal(targets.boundaries(labels, width), expected)
 
 
+# -- HV maps ------------------------------------------------------------------------------------
+
+
+def hv_one_by_one(labels):
+    """(2, H, W): each nucleus' distances to its mean, in exact fractions of the longest on their side."""
+    out = np.zeros((2, *labels.shape))
+    for i in np.unique(labels[labels != 0]):
+        rows, columns = np.nonzero(labels == i)
+        for result, places in zip(out, (columns, rows)):
+            offsets = [Fraction(int(p)) - Fraction(int(places.sum()), len(places)) for p in places]
+            longest = {side: max((abs(o) for o in offsets if (o > 0) == side), default=0) for side in (0, 1)}
+            result[rows, columns] = [float(o / (longest[o > 0] or 1)) for o in offsets]
+    return out
+
+
+def test_hv_maps_by_hand():
+    labels = torch.zeros(1, 4, 7, dtype=torch.int32)
+    labels[0, 1, 1:6] = 3                                       # a row of five, and one pixel off its end
+    labels[0, 2, 6] = 3                                         # mean column 21 / 6, mean row 7 / 6
+    horizontal, vertical = targets.hv_maps(labels)[0]
+    expected = torch.tensor([-1, -0.6, -0.2, 0.2, 0.6])
+    torch.testing.assert_close(horizontal[1, 1:6], expected)
+    assert horizontal[2, 6] == 1
+    torch.testing.assert_close(vertical[1, 1:6], torch.full((5,), -1.0))       # each side by its own extreme
+    assert vertical[2, 6] == 1
+
+
+@given(label_maps, st.sampled_from([1, 7, 10**8]))
+def test_hv_maps_are_those_of_each_nucleus(maps, gap):
+    found = targets.hv_maps(torch.from_numpy(maps * gap))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, np.stack([hv_one_by_one(m) for m in maps]), atol=1e-6)
+
+
+def test_hv_maps_of_blobs_reach_minus_one_and_one():
+    maps = np.stack([blobs(seed) for seed in range(4)])         # touching, cut by the border, ids with gaps
+    maps[0, 0, 63] = 1                                          # one pixel
+    found = targets.hv_maps(torch.from_numpy(maps)).numpy()
+    np.testing.assert_allclose(found, np.stack([hv_one_by_one(m) for m in maps]), atol=1e-6)
+    assert found[0, :, 0, 63].tolist() == [0, 0]
+    for labels, one in zip(maps, found):
+        ids = [i for i in np.unique(labels[labels > 0]) if (labels == i).sum() > 50]
+        for values in one:
+            assert (ndimage.minimum(values, labels, ids) == -1).all()
+            assert (ndimage.maximum(values, labels, ids) == 1).all()
+        assert (one[:, labels == 0] == 0).all()
+
+
+def test_a_nucleus_one_pixel_wide_has_no_horizontal_distance():
+    labels = torch.zeros(1, 900, 4001, dtype=torch.int64)
+    labels[0, 100:807, 3999] = 2                                # a mean of 3999 that floats would miss
+    horizontal, vertical = targets.hv_maps(labels)[0]
+    assert not horizontal.any()
+    torch.testing.assert_close(vertical[100:807, 3999], torch.linspace(-1, 1, 707))
+
+
 # -- points and boxes ---------------------------------------------------------------------------
 
 
@@ -176,6 +234,8 @@ def test_empty_maps():
     assert not targets._distances_by_offsets(empty).any()
     assert not targets.normalised_distance_maps(empty).any()
     assert not targets.boundaries(empty).any()
+    assert not targets.hv_maps(empty).any()
+    assert targets.hv_maps(empty[:, :0]).shape == (2, 2, 0, 7)
     for at in ("box", "centroid", "inside"):
         assert targets.points(empty[0], at).shape == (0, 2)
     assert targets.boxes(empty[0])[1].shape == (0, 4)
@@ -186,8 +246,9 @@ def test_refusals():
     labels = torch.zeros(2, 6, 7, dtype=torch.int32)
     with pytest.raises(TypeError, match=r"float32, wanted whole numbers \(B, H, W\)"):
         targets.distance_maps(labels.float())
-    with pytest.raises(ValueError, match=r"\(6, 7\), wanted \(B, H, W\)"):
-        targets.boundaries(labels[0])
+    for function in (targets.boundaries, targets.hv_maps):
+        with pytest.raises(ValueError, match=r"\(6, 7\), wanted \(B, H, W\)"):
+            function(labels[0])
     with pytest.raises(ValueError, match="holds no pixel"):
         targets.boundaries(labels, 0)
     with pytest.raises(ValueError, match="'box', 'centroid', 'inside'"):

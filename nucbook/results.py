@@ -20,7 +20,7 @@ KEYS = (
     "run", "paper", "table", "row", "dataset", "data", "labels", "fold", "seed", "profile", "schedule",
     "init", "selection", "metrics", "images", "per_image", "seconds", "device", "versions", "config",
 )
-CELL = ("run", "paper", "table", "row", "dataset", "labels", "profile")     # what a line measures
+CELL = ("paper", "table", "row", "dataset", "labels", "profile", "seed", "fold")    # what a line measures
 
 
 class BadResults(ValueError):
@@ -73,7 +73,8 @@ class Results:
     def frame(self) -> pd.DataFrame:
         """A row a line, the metrics as columns of their own (`dice`, `aji`, …) in place of `metrics`.
 
-        Where a run was measured twice for the same cell, the later line stands.
+        Where a cell was measured again with the same seed and fold, the later line stands: the row, or
+        the method, has changed since.
         """
         cells = {}
         for line in self.lines():

@@ -54,6 +54,13 @@ def test_lines_come_back_in_their_order(results):
     assert list(json.loads(results.path.read_text().splitlines()[0])) == list(KEYS)
 
 
+def test_a_cell_measured_again_with_another_configuration_counts_once(results):
+    results.append(line())
+    results.append(line(seed=1, run="a2"))
+    results.append(line(run="b1", config={"steps": 9}, metrics={"dice": 0.6}))
+    assert results.frame().sort_values("seed").run.tolist() == ["b1", "a2"]
+
+
 def test_the_frame_has_a_column_a_metric(results):
     results.append(line())
     results.append(line(run="a2", seed=1, metrics={"dice": 0.7, "pq": 0.1}))

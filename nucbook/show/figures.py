@@ -233,8 +233,7 @@ def intervals(frame: pd.DataFrame, axes: Axes | None = None, title: str = "") ->
     axes.axvline(0, color="black", linewidth=0.8, linestyle="--")
     axes.errorbar(frame["difference"], range(len(frame)), xerr=reach, fmt="o", capsize=3)
     axes.set(yticks=range(len(frame)), yticklabels=frame.index, title=title)
-    axes.margins(y=0.2)
-    axes.invert_yaxis()
+    axes.set_ylim(len(frame) - 0.4, -0.6)
     return axes
 
 

@@ -39,7 +39,7 @@ from nucbook.training.stages import Desk, stage
 
 POINTS = ("supervision", "jitter", "missing")                    # config fields, by what they decide
 PARTIAL = (*POINTS, "features", "colour_weight", "patch", "max_distance")
-TRAINING = ("layers", "levels", "crop", "batch", "init", "schedule", "precision", "min_area")
+TRAINING = ("layers", "levels", "crop", "batch", "init", "schedule", "precision")
 SPN = ("spn_steps", "spn_learning_rate", "spn_weight_decay")
 CUT = ("foreground_threshold", "background_threshold")
 LOSS = ("pull_margin", "push_margin", "alpha", "gamma", "squared")

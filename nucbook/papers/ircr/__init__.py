@@ -1,0 +1,1 @@
+"""Lin et al., 'Instance-aware robust consistency regularization' (IRCR-Net), 2025."""

@@ -72,11 +72,18 @@ def measured(table: Table, profile: str, results: Results | None = None) -> pd.D
 def render(
     table: Table, profile: str = "short", results: Results | None = None, printed: pd.DataFrame | None = None
 ) -> Styler:
-    """The table for a page: a Styler with a caption; arguments and errors as `compare`."""
+    """The table for a page: a Styler with a caption; arguments and errors as `compare`.
+
+    To stay narrow it leaves out a data set or kind of labels that is the same in all rows, and the name
+    of the metric where there is one alone.
+    """
     texts = as_text(compare(table, profile, results, printed), profile, table.unit)
-    return texts.style.set_caption(f"{table.caption} {_legend(profile)}").set_table_styles(
-        [{"selector": "td, th", "props": "text-align: right; padding: 0.2em 0.6em"}]
-    )
+    texts = texts.droplevel([name for name in INDEX[1:] if texts.index.unique(name).size == 1])
+    if texts.columns.unique(0).size == 1:
+        texts = texts.droplevel(0, axis=1)
+    styled = texts.style.set_caption(f"{table.caption} {_legend(profile)}")
+    styled = styled.set_properties(**{"text-align": "right"}).hide(axis="index", names=True)
+    return styled.set_table_attributes('class="dataframe table"')
 
 
 def markdown(

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import ArrayLike
 from skimage.segmentation import watershed
 
+from nucbook.instances.pieces import numbered
+
 FOREGROUND = 0.5            # probability from which a pixel is nucleus
 KERNEL = 21                 # px, side of the Sobel kernel
 RIM = 0.4                   # rim strength, in [0, 1], from which a pixel is no marker
@@ -45,11 +47,11 @@ def decode(probability: ArrayLike, hv: ArrayLike) -> np.ndarray:
     mask = probability >= FOREGROUND
     if not mask.any():                          # or has no pixel at all: OpenCV would crash
         return np.zeros(mask.shape, np.int32)
-    pieces = _pieces(mask)
+    pieces = numbered(mask, MIN_AREA)
     foreground = pieces > 0
     inner = np.minimum(_slope(hv[0], 1, 0), _slope(hv[1], 0, 1)) * foreground     # 1 - rim strength
     markers = _filled((foreground & (1 - inner < RIM)).view(np.uint8))
-    markers = _pieces(cv2.morphologyEx(markers, cv2.MORPH_OPEN, _DISC)) * foreground
+    markers = numbered(cv2.morphologyEx(markers, cv2.MORPH_OPEN, _DISC), MIN_AREA) * foreground
     return _in_order(_flood(-cv2.GaussianBlur(inner, (3, 3), 0), markers, pieces))
 
 
@@ -81,14 +83,6 @@ def _slope(values: np.ndarray, right: int, down: int) -> np.ndarray:
 def _unit(values: np.ndarray) -> np.ndarray:
     """Stretched to [0, 1]; 0 everywhere where they are all the same."""
     return cv2.normalize(values, None, 0, 1, cv2.NORM_MINMAX, cv2.CV_32F)
-
-
-def _pieces(mask: np.ndarray) -> np.ndarray:
-    """int32 (H, W): 4-connected pieces of a mask, 1 to N; those below MIN_AREA are 0."""
-    _, pieces, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    keep = facts[:, cv2.CC_STAT_AREA] >= MIN_AREA
-    keep[0] = False
-    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[pieces]
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:

@@ -107,7 +107,8 @@ class _Cloud:
 
     def nearest(self, modes: Tensor) -> Tensor:
         """The nearest mode of each point, int64."""
-        return torch.cat([(chunk @ _lifted(modes).T).argmax(1) for chunk in self.counted.split(CHUNK)])
+        lifted = _lifted(modes)
+        return torch.cat([(chunk @ lifted.T).argmax(1) for chunk in self.counted.split(CHUNK)])
 
     def far(self, places: Tensor, rows: Tensor, radius: float) -> Tensor:
         """bool: which points of `rows` have no place within the radius, bandwidths."""

@@ -75,13 +75,16 @@ def _segment(reader: Any, decode: Callable[[np.ndarray], Nuclei], shape: tuple[i
         if nuclei.shape != pixels.shape[:2]:
             raise ValueError(f"decode gave nuclei of {nuclei.shape} for a crop of {pixels.shape[:2]}.")
         nuclei = nuclei.shifted(top, left, shape)
-        kept = nuclei[_centred_in(nuclei, part.core)]
+        kept = nuclei[centred_in(nuclei, part.core)]
         _warn_of_cut(kept, part.view)
         yield kept
 
 
-def _centred_in(nuclei: Nuclei, core: tuple[int, int, int, int]) -> np.ndarray:
-    """bool (N,). A core of pixels a to b − 1 spans a − 0.5 to b − 0.5, so that cores share no point."""
+def centred_in(nuclei: Nuclei, core: tuple[int, int, int, int]) -> np.ndarray:
+    """bool (N,): whose centroid lies in a core (top, left, bottom, right), pixels.
+
+    A core of pixels a to b − 1 spans a − 0.5 to b − 0.5, so that cores share no point.
+    """
     first, last = np.array(core[:2]) - 0.5, np.array(core[2:]) - 0.5
     return ((nuclei.centroids >= first) & (nuclei.centroids < last)).all(1)
 

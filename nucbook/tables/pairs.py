@@ -24,15 +24,12 @@ def differences(
     Rows are paired by seed, fold and image; what only one of them has is left out. Returns a frame
     indexed by row: mean, difference, low, high, seeds. Raises ValueError where `against` has no runs.
     """
-    lines = [
-        line for line in (results or Results(table.paper)).lines()
-        if (line["table"], line["profile"]) == (table.name, profile)
-    ]
+    frame = (results or Results(table.paper)).frame()
+    frame = frame[(frame.table == table.name) & (frame.profile == profile)]
     scores: dict[str, pd.DataFrame] = {}
-    for row in dict.fromkeys(line["row"] for line in lines):
-        runs = {(line["seed"], line["fold"]): line for line in lines if line["row"] == row}
+    for row, runs in frame.set_index(["seed", "fold"]).groupby("row", sort=False):
         scores[row] = pd.DataFrame({
-            key: {image["name"]: image[metric] for image in line["per_image"]} for key, line in runs.items()
+            key: {image["name"]: image[metric] for image in images} for key, images in runs.per_image.items()
         }, dtype=float).T
     if against not in scores:
         raise ValueError(f"{table.paper}/{table.name} has no {profile} run of {against!r}; run it first.")

@@ -17,6 +17,7 @@ from skimage.color import rgb2hed
 from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import disk
 
+from nucbook.instances.pieces import without_small
 from nucbook.instances.watershed import split_by_distance
 from nucbook.sample import to_rgb
 from nucbook.segmenter import Method
@@ -58,10 +59,7 @@ def foreground(image: np.ndarray, config: Config = Config()) -> np.ndarray:
     haematoxylin = gaussian(rgb2hed(to_rgb(image))[..., 0], config.blur)
     mask = (haematoxylin > threshold_otsu(haematoxylin)).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disk(config.opening))
-    _, pieces, facts, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    large = facts[:, cv2.CC_STAT_AREA] >= config.min_area
-    large[0] = False
-    return binary_fill_holes(large[pieces])
+    return binary_fill_holes(without_small(mask, config.min_area))
 
 
 METHOD = Method(

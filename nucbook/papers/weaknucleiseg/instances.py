@@ -15,9 +15,11 @@ from torch.nn import functional as F
 
 from nucbook.data.patches import grid
 from nucbook.instances.meanshift import mean_shift
+from nucbook.instances.pieces import without_small
+from nucbook.instances.stitch import centred_in
 from nucbook.nuclei import Nuclei
 from nucbook.papers.weaknucleiseg.config import Config
-from nucbook.papers.weaknucleiseg.labels import filled, without_small
+from nucbook.papers.weaknucleiseg.labels import filled
 
 AT_ONCE = 8                                 # windows in one pass of the network
 
@@ -74,8 +76,8 @@ def decode(said: Said, config: Config) -> np.ndarray | Nuclei:
         mask = foreground[row : row + embeddings.shape[1], column : column + embeddings.shape[2]] > 0
         labels = group(embeddings[:, : mask.shape[0], : mask.shape[1]], mask, config)
         nuclei = Nuclei.from_labels(labels).shifted(row, column, shape)
-        first, last = np.array(cores[number]).T - 0.5
-        return nuclei[((nuclei.centroids >= first) & (nuclei.centroids < last)).all(1)]
+        (top, bottom), (left, right) = cores[number]
+        return nuclei[centred_in(nuclei, (top, left, bottom, right))]
 
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
         return Nuclei.concatenate(list(pool.map(read, range(len(said.windows)))), shape)

@@ -20,6 +20,7 @@ from skimage.morphology import disk
 from sklearn.cluster import KMeans
 
 from nucbook import targets
+from nucbook.instances.pieces import without_small
 
 BACKGROUND, NUCLEUS, IGNORED = 0, 1, 2  # what a partial label says of a pixel
 INSTANCE_BACKGROUND = 1  # the background's id in `instance_labels`; 0 is ignored, nuclei start at 2
@@ -282,14 +283,6 @@ def _union_of_squares(pixels: np.ndarray, shape: tuple[int, int], side: int) -> 
     for row, column in pixels - side // 2:
         union[max(row, 0) : max(row + side, 0), max(column, 0) : max(column + side, 0)] = 1
     return union if len(pixels) else np.ones(shape, np.float32)
-
-
-def without_small(mask: np.ndarray, area: int) -> np.ndarray:
-    """A mask without its 4-connected pieces of fewer than `area` px."""
-    _, pieces, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    keep = facts[:, cv2.CC_STAT_AREA] >= area
-    keep[0] = False
-    return keep[pieces]
 
 
 def filled(mask: np.ndarray) -> np.ndarray:

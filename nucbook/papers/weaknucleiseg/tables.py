@@ -16,15 +16,16 @@ SPELLED = {"kumar": "MultiOrgan", "tnbc": "TNBC"}
 
 def run_row(row: Row, context: Context) -> RunResult:
     """One row: official parts, or one fold of a cross-validation."""
+    source = "tissue" if context.profile == "quick" else row.dataset
     if row.split:
-        everything = data.load("tissue" if context.profile == "quick" else row.dataset, "all")
+        everything = data.load(source, "all")
         split = Split.make(everything, **row.split, fold=context.run.fold)
         parts = split.apply(everything, labels="masks")
         samples, validation, test = parts.labelled, parts.validation, parts.test
     else:
         samples, validation = training_samples(row.dataset, context.profile), ()
         if context.config.selection == "masks":
-            validation = data.load("tissue" if context.profile == "quick" else row.dataset, "validation")
+            validation = data.load(source, "validation")
     segmenter, histories = run(context.desk, context.config, samples, validation)
     segment = lambda image: segmenter(image).instances
     measured = {
@@ -50,43 +51,35 @@ def _ten_folds(dataset: str, by: str) -> Row:
     )
 
 
+def _table(name: str, caption: str, *rows: Row) -> Table:
+    return Table("weaknucleiseg", name, caption, rows, COLUMNS, SPELLED)
+
+
 TABLES = {
-    "1": Table(
-        paper="weaknucleiseg",
-        name="1",
-        caption="Ten-fold cross-validation, MultiOrgan by image, TNBC by patient; the paper's folds are not "
+    "1": _table(
+        "1",
+        "Ten-fold cross-validation, MultiOrgan by image, TNBC by patient; the paper's folds are not "
         "published.",
-        rows=(_ten_folds("kumar", "image"), _ten_folds("tnbc", "patient")),
-        columns=COLUMNS,
-        spelled=SPELLED,
+        _ten_folds("kumar", "image"),
+        _ten_folds("tnbc", "patient"),
     ),
-    "2": Table(
-        paper="weaknucleiseg",
-        name="2",
-        caption="What adaptive labels and the second network add, on the 14 test images of MultiOrgan.",
-        rows=(
-            Row("Classical", "baselines.classical", "kumar", labels="none", alias="classical"),
-            Row("U-Net, from scratch", "baselines.unet", "kumar", changes={"init": "scratch"}, alias="unet"),
-            _row("Fully", "fully", labels="masks", supervision="masks"),
-            _row("Baseline (Qu et al. labels)", "baseline", features="qu", **PIECES),
-            _row("SPN", "spn", **PIECES),
-            _row("SPN, threshold 0.3", "spn-generous", **PIECES | {"threshold": 0.3}),
-            _row("SPN+IEN", "full"),
-        ),
-        columns=COLUMNS,
-        spelled=SPELLED,
+    "2": _table(
+        "2",
+        "What adaptive labels and the second network add, on the 14 test images of MultiOrgan.",
+        Row("Classical", "baselines.classical", "kumar", labels="none", alias="classical"),
+        Row("U-Net, from scratch", "baselines.unet", "kumar", changes={"init": "scratch"}, alias="unet"),
+        _row("Fully", "fully", labels="masks", supervision="masks"),
+        _row("Baseline (Qu et al. labels)", "baseline", features="qu", **PIECES),
+        _row("SPN", "spn", **PIECES),
+        _row("SPN, threshold 0.3", "spn-generous", **PIECES | {"threshold": 0.3}),
+        _row("SPN+IEN", "full"),
     ),
-    "points": Table(
-        paper="weaknucleiseg",
-        name="points",
-        caption="An annotator who misses the centres, or some nuclei.",
-        rows=(
-            _row("SPN+IEN", "exact"),
-            *(_row(f"points {px} px off", f"off-{px}", jitter=px) for px in (2.0, 4.0, 8.0)),
-            *(_row(f"{share:.0%} of points missing", f"missing-{share:.0%}".rstrip("%"), missing=share)
-              for share in (0.1, 0.3, 0.5)),
-        ),
-        columns=COLUMNS,
-        spelled=SPELLED,
+    "points": _table(
+        "points",
+        "An annotator who misses the centres, or some nuclei.",
+        _row("SPN+IEN", "exact"),
+        *(_row(f"points {px} px off", f"off-{px}", jitter=px) for px in (2.0, 4.0, 8.0)),
+        *(_row(f"{share:.0%} of points missing", f"missing-{share:.0%}".rstrip("%"), missing=share)
+          for share in (0.1, 0.3, 0.5)),
     ),
 }

@@ -169,7 +169,7 @@ def table(
 
 
 def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:
-    """The samples of a folder that have masks, or points (`kind`); says how many have none.
+    """The samples of a folder that have `kind`, all of them for "some masks"; says how many have none.
 
     Raises InvalidSample where not one has.
     """
@@ -178,8 +178,10 @@ def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:
     if not kept:
         raise InvalidSample(f"{images}: not one of {len(samples)} images has {kind}, which the method needs.")
     if len(kept) < len(samples):
-        left_out = len(samples) - len(kept)
-        typer.echo(f"{left_out} of {len(samples)} images have no {kind} and are left out.")
+        without, used = len(samples) - len(kept), kind == "some masks"
+        what = "no masks and are used without" if used else f"no {kind} and are left out"
+        typer.echo(f"{without} of {len(samples)} images have {what}.")
+        return samples if used else kept
     return kept
 
 

@@ -1,16 +1,20 @@
-"""What a trained method scores on a data set's test images."""
+"""What a method learns from, and what it scores on a data set's test images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import numpy as np
 
 from nucbook import data
 from nucbook.data import SIMULATED
+from nucbook.data.catalog import CATALOG
+from nucbook.data.patches import pieces
 from nucbook.metrics import evaluate_many
 from nucbook.rows import Measured
 from nucbook.sample import Sample
+from nucbook.split import Parts, Split
 
 TRAIN = {"consep": "train", "kumar": "train", "monuseg": "train", "tnbc": "train"}
 TEST = {
@@ -28,6 +32,28 @@ def training_samples(dataset: str, profile: str) -> Sequence[Sample]:
         if profile == "quick"
         else data.load(dataset, TRAIN.get(dataset, "train"))
     )
+
+
+def dealt(dataset: str, profile: str, labels: str, patch: int, seed: int) -> Parts:
+    """The training images as patches, of which a share drawn by `seed` keeps its masks.
+
+    labels : that share, as "1/8" or "100%".
+    patch  : px, largest side of a patch; see `data.patches.pieces`.
+
+    A tenth of the images is held out for validation (Lin et al. 2025, Sec. 4.1.1), but where the data
+    set brings a validation part of its own. With one seed a smaller share lies within a larger one.
+    Raises ValueError for labels that are no share, and what `data.load` and `Split.make` raise.
+    """
+    try:
+        share = float(Fraction(labels.removesuffix("%")) / (100 if labels.endswith("%") else 1))
+    except ValueError:
+        raise ValueError(f"labels {labels!r} are no share of patches; write 1/8 or 100%.") from None
+    samples = [piece for sample in training_samples(dataset, profile) for piece in pieces(sample, patch)]
+    own = profile == "quick" or "validation" in CATALOG[dataset].parts
+    split = Split.make(
+        samples, by="patch", labelled=share, validation=0 if own else 0.1, test=0, seed=seed
+    )
+    return split.apply(samples)
 
 
 def test_samples(dataset: str, profile: str) -> Sequence[Sample]:

@@ -46,7 +46,8 @@ class Method:
     maps        : (networks, images float (B, 3, H, W) in [0, 1]) -> what they say, first axis B; a tensor
                   (B, C, H, W) is cut back where the image was padded and reaches `decode` as an array.
     decode      : (maps of one image, config) -> label map int (H, W), or `Nuclei`.
-    learns_from : what its samples must have: "masks", or "points", which masks have too.
+    learns_from : what its samples must have: "masks", or "points", which masks have too, or "some masks",
+                  where images without are used as well.
     """
 
     name: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -129,3 +130,20 @@ def patches(sample: Sample, size: int, overlap: int = 0) -> list[Sample]:
     Raises InvalidSample where the image is smaller than a patch.
     """
     return [sample.crop(row, column, size, size) for row, column in grid(sample.shape, size, overlap)]
+
+
+def pieces(sample: Sample, size: int) -> list[Sample]:
+    """A sample cut into as few patches as cover it, none larger than `size` and no two overlapping.
+
+    They are about equal: 1000 px and `size` 256 make four of 250, where patches of just 256 would leave
+    232 px over. `meta` keeps the image they come from.
+    """
+    edges = [
+        np.linspace(0, length, math.ceil(length / size) + 1).round().astype(int).tolist()
+        for length in sample.shape
+    ]
+    return [
+        sample.crop(top, left, bottom - top, right - left)
+        for top, bottom in pairwise(edges[0])
+        for left, right in pairwise(edges[1])
+    ]

@@ -11,7 +11,7 @@ from nucbook.rows import Table
 
 def differences(
     table: Table, metric: str, against: str, profile: str = "quick", results: Results | None = None,
-    draws: int = 2000,
+    draws: int = 2000, **cells: str,
 ) -> pd.DataFrame:
     """Mean difference of every row to the row `against`, with a 95 % bootstrap interval.
 
@@ -20,12 +20,15 @@ def differences(
     profile : whose runs are taken; those at "quick" are on simulated tissue.
     draws   : of the bootstrap, which draws seeds with replacement, and within each seed images: both the
               training's luck and the choice of test images count.
+    cells   : what the rows have in common, as labels="1/16", dataset="MoNuSeg".
 
     Rows are paired by seed, fold and image; what only one of them has is left out. Returns a frame
     indexed by row: mean, difference, low, high, seeds. Raises ValueError where `against` has no runs.
     """
     frame = (results or Results(table.paper)).frame()
     frame = frame[(frame.table == table.name) & (frame.profile == profile)]
+    for column, value in cells.items():
+        frame = frame[frame[column] == value]
     scores: dict[str, pd.DataFrame] = {}
     for row, runs in frame.set_index(["seed", "fold"]).groupby("row", sort=False):
         scores[row] = pd.DataFrame({

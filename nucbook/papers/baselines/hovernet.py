@@ -1,90 +1,202 @@
-"""Supervised HoVer-Net: the four terms of its loss (Graham et al. 2019; Lin et al. 2025, Eqs. 8 to 12).
+"""Supervised HoVer-Net, as IRCR-Net is compared with it (Graham et al. 2019; Lin et al. 2025).
 
-HV maps are those of `targets.hv_maps`, horizontal first.
+Two maps tell what is nucleus (NP) and where in its nucleus a pixel lies (HV, those of `targets.hv_maps`,
+horizontal first). Their four losses are Eqs. 8 to 12 of Lin et al.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-EPSILON = 1e-3              # px, of the Dice loss; HoVer-Net's. Lin et al. print e⁻³ = 0.0498
-REACH = 2                   # px, from the middle of the 5×5 kernel of gradients to its rim
+from nucbook.data.augment import Colour, Geometry
+from nucbook.data.patches import Batch, PatchBank, pieces
+from nucbook.instances import hovernet
+from nucbook.networks import HoVerNet, initialise
+from nucbook.networks.encoder import weights_identity
+from nucbook.papers.baselines.hovernet_losses import supervised_losses
+from nucbook.sample import InvalidSample, Sample
+from nucbook.segmenter import Method, Segmenter
+from nucbook.targets import hv_maps
+from nucbook.training.fit import History
+from nucbook.training.prepare import Models, device
+from nucbook.training.schedules import StepDecay
+from nucbook.training.stages import Desk, stage
 
 
-def supervised_losses(
-    np_logits: Tensor, hv: Tensor, nucleus: Tensor, hv_target: Tensor, valid: Tensor
-) -> dict[str, Tensor]:
-    """The four terms of a labelled batch; their sum is the loss (Lin et al. 2025, Eq. 12: all weights 1).
+@dataclass(frozen=True)
+class Config:
+    """HoVer-Net on patches. Defaults are those of Lin et al. 2025 for MoNuSeg and CoNSeP."""
 
-    np_logits : float (B, 2, H, W), nucleus last; hv, hv_target : float (B, 2, H, W), no unit.
-    nucleus   : bool (B, H, W), whether a pixel is of any nucleus.
-    valid     : bool (B, H, W), the pixels that count.
-    Returns scalars >= 0: "dice", "cross_entropy", "mse", "msge".
+    depth: int = 50  # of the ResNet encoder; 50 is pre-activated and at full resolution
+    patch: int = 256  # px, the largest side of the patches images are cut into, Sec. 4.1.1
+    crop: int = 256  # px, side of a training crop, Sec. 4.2
+    batch: int = 4  # labelled crops a step, Sec. 4.2
+    epochs: int = 150  # each as many crops as there are patches, labelled or not, Sec. 4.2
+    steps: int = 0  # optimiser steps; 0 = as many as `epochs` are
+    learning_rate: float = 1e-4  # Adam, Sec. 4.2
+    milestones: tuple[float, ...] = (2 / 3,)  # shares of the training after which it is a tenth, Sec. 4.2
+    init: str = "imagenet"  # weights of the encoder: scratch, imagenet or tissue, Sec. 4.2
+    precision: str = "bf16"  # of the forward passes; "no" = float32
+
+    @classmethod
+    def paper(cls, dataset: str) -> Config:
+        """The published values, for a GPU."""
+        if dataset in ("monusac", "pannuke"):
+            return cls(epochs=50, milestones=(0.5,))
+        return cls()
+
+    @classmethod
+    def short(cls, dataset: str) -> Config:
+        """Real slides on two CPU cores, half an hour."""
+        return replace(
+            cls.paper(dataset), depth=18, crop=160, steps=1_500, learning_rate=1e-3, init="scratch"
+        )
+
+    @classmethod
+    def quick(cls) -> Config:
+        """Simulated tissue on two CPU cores, a minute."""
+        return cls(depth=18, crop=96, steps=400, learning_rate=2e-3, init="scratch")
+
+
+# -- the method ---------------------------------------------------------------------------------
+
+
+def feature_maps(np_logits: Tensor, hv: Tensor) -> Tensor:
+    """What a network says, as one map: probability of nucleus, horizontal and vertical map.
+
+    np_logits : float (B, 2, H, W), nucleus last; hv : float (B, 2, H, W).
+    Returns float32 (B, 3, H, W).
     """
-    return {
-        "dice": dice_loss(np_logits, nucleus, valid),
-        "cross_entropy": cross_entropy(np_logits, nucleus, valid),
-        "mse": hv_loss(hv, hv_target, valid),
-        "msge": hv_gradient_loss(hv, hv_target, nucleus, valid),
-    }
+    return torch.cat([np_logits.float().softmax(1)[:, 1:], hv.float()], 1)
 
 
-def dice_loss(np_logits: Tensor, nucleus: Tensor, valid: Tensor) -> Tensor:
-    """One minus the soft Dice of the nuclei, over the pixels of the whole batch (Lin et al. 2025, Eq. 8).
+def networks(config: Config) -> dict[str, nn.Module]:
+    """The HoVer-Net of a config, random weights."""
+    return {"hovernet": HoVerNet(config.depth)}
 
-    np_logits : float (B, 2, H, W), nucleus last; nucleus, valid : bool (B, H, W).
-    Returns a scalar in [0, 1]; 0 (with gradient) where no pixel is valid.
 
-    ε is HoVer-Net's 1e-3, where the paper prints e⁻³, taken for a misprint. The sum is over one class,
-    as printed; HoVer-Net's released code adds that of the background.
+def maps(models: Mapping[str, nn.Module], image: Tensor) -> Tensor:
+    """`feature_maps` (B, 3, H, W) of images (B, 3, H, W) in [0, 1]."""
+    return feature_maps(*models["hovernet"](image))
+
+
+def decode(maps: np.ndarray, config: Config) -> np.ndarray:
+    """Instances, int32 (H, W), from the maps (3, H, W) of one image."""
+    return hovernet.decode(maps[0], maps[1:])
+
+
+METHOD = Method("baselines.hovernet", Config, networks, maps, decode)
+
+
+def labelled_losses(said: tuple[Tensor, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """`supervised_losses` of what the network said of the batch's images, from its label maps."""
+    return supervised_losses(*said, batch.instances > 0, hv_maps(batch.instances), batch.valid)
+
+
+def step(models: Models, batch: Batch) -> dict[str, Tensor]:
+    """One training step: what is lost on a batch of crops with label maps."""
+    return labelled_losses(models.hovernet(batch.image), batch)
+
+
+# -- training -----------------------------------------------------------------------------------
+
+Crops = Callable[[torch.Generator], Batch]
+TRAINING = tuple(Config.__dataclass_fields__)
+
+
+def crops(config: Config, samples: Sequence[Sample]) -> Crops:
+    """Draws `config.batch` crops, moved and bent, their colours as they are."""
+    geometry = Geometry(config.crop)
+    bank = PatchBank(samples, geometry.source_size, device())
+    return lambda generator: geometry(bank.draw(config.batch, generator), generator)
+
+
+def coloured(draw: Crops) -> Crops:
+    """The same with random stain, blur and noise."""
+
+    def batches(generator: torch.Generator) -> Batch:
+        batch = draw(generator)
+        batch.image = Colour()(batch.image, generator)
+        return batch
+
+    return batches
+
+
+def steps(config: Config, patches: int) -> int:
+    """Optimiser steps of a training on so many patches, labelled or not: the same for all methods."""
+    return config.steps or max(round(config.epochs * patches / config.batch), 1)
+
+
+def learn(desk: Desk, config: Config, step: Callable, batches: Callable, patches: int, teacher=None) -> Any:
+    """Train a HoVer-Net, alone or before a `teacher` (an `Average`); what a stage returns of it."""
+    torch.manual_seed(desk.seed)
+    models = networks(config)
+    init = initialise(models["hovernet"].encoder, config.init)
+    averages = {}
+    if teacher is not None:
+        models["teacher"], averages = copy.deepcopy(models["hovernet"]), {"teacher": teacher}
+    history = desk.fit(
+        step,
+        models,
+        batches,
+        steps=steps(config, patches),
+        learning_rate=config.learning_rate,
+        optimiser=torch.optim.Adam,
+        schedule=StepDecay(tuple(config.milestones)),
+        mixed_precision=config.precision,
+        averages=averages,
+    )
+    return {"weights": models["hovernet"].state_dict(), "init": init, "history": asdict(history)}
+
+
+@stage(*TRAINING)
+def supervised(desk: Desk, config: Config, labelled: Sequence[Sample], patches: int, start) -> dict[str, Any]:
+    """HoVer-Net on labelled patches; `start` names the weights it starts from."""
+    return learn(desk, config, step, coloured(crops(config, labelled)), patches)
+
+
+def run(
+    desk: Desk, config: Config, labelled: Sequence[Sample], unlabelled: Sequence[Sample] = ()
+) -> tuple[Segmenter, History]:
+    """Train on the labelled patches alone; the others only tell how long an epoch is.
+
+    Raises OutOfTime, and InvalidSample where nothing is labelled.
     """
-    probability = np_logits.float().softmax(1)[:, 1] * valid
-    truth = (nucleus & valid).float()
-    both = (probability * truth).sum()
-    return 1 - (2 * both + EPSILON) / (probability.sum() + truth.sum() + EPSILON)
+    return trained(desk.do(supervised, config, *start(config, labelled, unlabelled)), METHOD, config)
 
 
-def cross_entropy(np_logits: Tensor, nucleus: Tensor, valid: Tensor) -> Tensor:
-    """Cross-entropy of nucleus and background, the mean over valid pixels (Lin et al. 2025, Eq. 9).
+def start(config: Config, labelled: Sequence[Sample], unlabelled: Sequence[Sample]) -> tuple:
+    """(labelled samples, number of all patches, name of the weights to start from); raises InvalidSample."""
+    if not labelled:
+        raise InvalidSample("not one sample has masks; outline the nuclei of some patches first.")
+    return labelled, len(labelled) + len(unlabelled), weights_identity(config.depth, config.init)
 
-    np_logits : float (B, 2, H, W), nucleus last; nucleus, valid : bool (B, H, W).
-    Returns a scalar >= 0; 0 (with gradient) where no pixel is valid.
+
+def trained(made: Mapping[str, Any], method: Method, config: Config) -> tuple[Segmenter, History]:
+    """The segmenter and the history of what `learn` returned."""
+    models = networks(config)
+    models["hovernet"].load_state_dict(made["weights"])
+    models["hovernet"].to(device())
+    return Segmenter(models, method, config, {"init": made["init"]}), History(**made["history"])
+
+
+def train(
+    samples: Sequence[Sample], config: Config, *, seed: int = 0, checkpoint: str | Path | None = None,
+    minutes: float | None = None, progress: bool = True, run: Callable = run,
+) -> tuple[Segmenter, History]:
+    """`run` at a desk of its own, on images with and without masks, cut into patches.
+
+    checkpoint : folder of finished stages and of the one that was broken off; None = the user's cache.
     """
-    entropy = F.cross_entropy(np_logits.float(), nucleus.long(), reduction="none")      # (B, H, W)
-    return (entropy * valid).sum() / valid.sum().clamp(min=1)
-
-
-def hv_loss(hv: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Squared error of the HV maps, background included (Lin et al. 2025, Eq. 10).
-
-    hv, target : float (B, 2, H, W), no unit; valid : bool (B, H, W).
-    Returns a scalar >= 0, the mean over valid pixels and both maps; 0 (with gradient) without such pixels.
-    """
-    error = (hv.float() - target).square().mean(1)                                      # (B, H, W)
-    return (error * valid).sum() / valid.sum().clamp(min=1)
-
-
-def hv_gradient_loss(hv: Tensor, target: Tensor, nucleus: Tensor, valid: Tensor) -> Tensor:
-    """Squared error of the HV maps' gradients within nuclei (Lin et al. 2025, Eq. 11; Graham et al. 2019).
-
-    hv, target : float (B, 2, H, W), no unit; nucleus, valid : bool (B, H, W).
-    Returns a scalar >= 0, the sum of both squares, averaged over the pixels of nuclei; 0 (with gradient)
-    without such pixels. A pixel counts if all of the 5×5 px round it are valid, or outside the image.
-
-    Read as in HoVer-Net's paper: the slope of the horizontal map from left to right, and of the vertical
-    map downwards (its released code has them crossed). Neither paper names an operator; the kernel
-    is that of the released code, offset / distance² in 5×5 px, which turns a slope of 1 / px into 12.
-    Beyond the image the outermost pixel goes on.
-    """
-    offset = torch.arange(-REACH, REACH + 1, device=hv.device, dtype=torch.float32)
-    square = offset[:, None] ** 2 + offset**2
-    right = offset / square.clamp(min=1)                                                # (5, 5)
-    kernel = torch.stack([right, right.T])[:, None]                                     # (2, 1, 5, 5)
-    error = F.pad(hv.float() - target, [REACH] * 4, mode="replicate")
-    # Gradients are linear: the difference of two is that of the difference.
-    error = F.conv2d(error, kernel, groups=2).square().sum(1)                           # (B, H, W)
-    spoilt = F.max_pool2d((~valid)[:, None].float(), 2 * REACH + 1, 1, REACH)[:, 0] > 0
-    within = nucleus & ~spoilt
-    return (error * within).sum() / within.sum().clamp(min=1)
+    cut = [piece for sample in samples for piece in pieces(sample, config.patch)]
+    labelled = [sample for sample in cut if sample.labelled]
+    unlabelled = [sample for sample in cut if not sample.labelled]
+    return run(Desk(seed, checkpoint, minutes, progress), config, labelled, unlabelled)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from nucbook.measure import measure, training_samples
+from nucbook.measure import dealt, measure, training_samples
 from nucbook.networks.encoder import weights_identity
-from nucbook.papers.baselines import classical, tissue, unet
+from nucbook.papers.baselines import classical, hovernet, mean_teacher, self_training, tissue, unet
 from nucbook.rows import Context, Recipe, Row, RunResult, Table
 from nucbook.segmenter import Segmenter
 from nucbook.training.stages import stage
@@ -80,7 +81,23 @@ def _measured(context: Context, trained: dict[str, Any]) -> RunResult:
     return RunResult(measured, init=trained["init"], seconds=trained["history"]["seconds"])
 
 
+def run_split(row: Row, context: Context, run: Callable) -> RunResult:
+    """A method that learns from the share `row.labels` of patches with masks, and from the others without.
+
+    run : (desk, config, labelled, unlabelled) -> (Segmenter, History).
+    """
+    config = context.config
+    parts = dealt(row.dataset, context.profile, row.labels, config.patch, context.run.seed)
+    found, history = run(context.desk, config, parts.labelled, parts.unlabelled)
+    segment = lambda image: found(image).instances
+    measured = {name: measure(segment, name, context.profile) for name in context.measured_on}
+    return RunResult(measured, init=found.card.init, seconds=history.seconds)
+
+
 METHODS = {
+    "hovernet": Recipe(hovernet.Config, partial(run_split, run=hovernet.run)),
+    "self_training": Recipe(self_training.Config, partial(run_split, run=self_training.run)),
+    "mean_teacher": Recipe(mean_teacher.Config, partial(run_split, run=mean_teacher.run)),
     "classical": Recipe(classical.Config, run_classical),
     "tissue": Recipe(tissue.Config, run_tissue),
     "unet": Recipe(unet.Config, run_unet),

@@ -1,134 +1,176 @@
-"""Each term by hand and beside a loop; what it moves, and what it leaves alone."""
+"""HoVer-Net with all labels, with its own, and before a teacher: what each may know and what moves it."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from nucbook.papers.baselines.hovernet import (
-    cross_entropy,
-    dice_loss,
-    hv_gradient_loss,
-    hv_loss,
-    supervised_losses,
+from nucbook.data.patches import Batch
+from nucbook.data.tissue import simulate
+from nucbook.metrics import evaluate
+from nucbook.papers.baselines import hovernet, mean_teacher, self_training
+from nucbook.papers.baselines.mean_teacher import STRONG, WEAK, Views, consistency_loss, views
+from nucbook.sample import InvalidSample, Sample
+from nucbook.segmenter import Segmenter
+from nucbook.training.prepare import Models
+from nucbook.training.schedules import StepDecay
+from nucbook.training.stages import Desk
+
+SMALL = {"crop": 32, "batch": 2, "steps": 2, "precision": "no"}
+TINY = replace(hovernet.Config.quick(), **SMALL)
+TEACHING = replace(mean_teacher.Config.quick(), **SMALL)
+REPEATING = replace(self_training.Config.quick(), **SMALL)
+
+
+@pytest.fixture(scope="module")
+def known():
+    return [simulate("breast", 64, seed=5)]
+
+
+@pytest.fixture(scope="module")
+def unknown():
+    return [simulate("kidney", 64, seed=6).weaken("nothing")]
+
+
+def same(one: Segmenter, other: Segmenter) -> bool:
+    a, b = (found.networks["hovernet"].state_dict() for found in (one, other))
+    return all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_the_schedule_is_the_papers():
+    """Sec. 4.2: a tenth after 100 of 150 epochs, or after 25 of 50."""
+    config = hovernet.Config.paper("monuseg")
+    assert hovernet.steps(config, 432) == 150 * 108
+    rate = StepDecay(config.milestones)
+    assert [rate(epoch, 150) for epoch in (0, 99, 100, 149)] == pytest.approx([1, 1, 0.1, 0.1])
+    config = hovernet.Config.paper("pannuke")
+    assert hovernet.steps(config, 2656) == 50 * 664
+    assert [StepDecay(config.milestones)(epoch, 50) for epoch in (24, 25, 49)] == pytest.approx([1, 0.1, 0.1])
+
+
+def test_it_overfits_one_image(tmp_path):
+    sample = simulate("breast", size=128, seed=5)
+    config = replace(hovernet.Config.quick(), steps=160, crop=96, batch=4)
+    segmenter, history = hovernet.train([sample], config, checkpoint=tmp_path, progress=False)
+    assert history.finished
+    scores = evaluate(sample.label_map, segmenter(sample.image).instances)
+    assert scores["dice"] > 0.85
+    assert scores["aji"] > 0.6
+
+
+def test_losses_stay_finite_without_nuclei_and_with_one_giant(tmp_path, unknown):
+    for labels in (np.zeros((64, 64), np.int32), np.ones((64, 64), np.int32)):
+        sample = Sample(np.full((64, 64, 3), 200, np.uint8), labels, name="flat")
+        for number, (module, config) in enumerate(
+            ((hovernet, TINY), (mean_teacher, TEACHING), (self_training, REPEATING))
+        ):
+            folder = tmp_path / f"{number}{labels.any()}"
+            _, history = module.train([sample, *unknown], config, checkpoint=folder, progress=False)
+            assert np.isfinite(history.rows[-1]["loss"])
+
+
+def test_a_gradient_reaches_every_weight(known):
+    models = hovernet.networks(TINY)
+    batch = Batch(
+        torch.rand(2, 3, 32, 32), torch.ones(2, 32, 32, dtype=torch.bool),
+        instances=torch.randint(0, 3, (2, 32, 32), dtype=torch.int32),
+    )
+    sum(hovernet.step(Models(models), batch).values()).backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in models["hovernet"].parameters())
+
+
+@pytest.mark.parametrize(
+    ("module", "config"), [(hovernet, TINY), (mean_teacher, TEACHING), (self_training, REPEATING)]
 )
-from nucbook.targets import hv_maps
+def test_truth_of_the_unlabelled_is_never_needed_and_a_run_repeats(module, config, known, unknown, tmp_path):
+    one, _ = module.train([*known, *unknown], config, checkpoint=tmp_path / "a", progress=False)
+    two, _ = module.train([*known, *unknown], config, checkpoint=tmp_path / "b", progress=False)
+    assert same(one, two)
+    with pytest.raises(InvalidSample, match="not one"):
+        module.train(unknown, config, checkpoint=tmp_path / "c", progress=False)
 
 
-def everywhere(labels):
-    return torch.ones_like(labels, dtype=torch.bool)
+@pytest.mark.parametrize(("module", "config"), [(mean_teacher, TEACHING), (self_training, REPEATING)])
+def test_without_unlabelled_images_there_is_nothing_to_learn_from_them(module, config, known, tmp_path):
+    with pytest.raises(InvalidSample, match=r"train baselines\.hovernet"):
+        module.train(known, config, checkpoint=tmp_path, progress=False)
 
 
-def logits_of(probability):
-    """Logits (B, 2, H, W) whose softmax gives nucleus this probability."""
-    return torch.stack([1 - probability, probability], 1).log()
+def test_a_saved_segmenter_finds_its_method_again(known, unknown, tmp_path):
+    found, _ = mean_teacher.train([*known, *unknown], TEACHING, checkpoint=tmp_path / "c", progress=False)
+    found.save(tmp_path / "model")
+    image = known[0].image
+    assert np.array_equal(Segmenter.load(tmp_path / "model")(image).instances, found(image).instances)
 
 
-PROBABILITY = torch.tensor([[[0.5, 0.8, 0.1, 0.4]]])
-NUCLEUS = torch.tensor([[[True, True, False, False]]])
-VALID = torch.tensor([[[True, True, True, False]]])
+# -- self-training ------------------------------------------------------------------------------
 
 
-def test_dice_by_hand():
-    by_hand = 1 - (2 * 1.3 + 1e-3) / (1.4 + 2 + 1e-3)
-    assert dice_loss(logits_of(PROBABILITY), NUCLEUS, VALID).item() == pytest.approx(by_hand)
+def done(folder):
+    return sorted(path.name.rsplit("-", 1)[0].split(".")[-1] for path in folder.iterdir())
 
 
-def test_dice_is_of_the_whole_batch():
-    logits, nucleus = torch.randn(2, 2, 3, 4), torch.rand(2, 3, 4) < 0.5
-    joined = [torch.cat(list(t), -1)[None] for t in (logits, nucleus)]
-    ours = dice_loss(logits, nucleus, everywhere(nucleus))
-    assert ours.item() == pytest.approx(dice_loss(*joined, everywhere(joined[1])).item())
+def test_both_kinds_of_self_training_share_their_first_network(known, unknown, tmp_path):
+    desk = Desk(0, tmp_path, progress=False)
+    first, _ = hovernet.run(desk, TINY, known, unknown)
+    replaced, _ = self_training.run(desk, REPEATING, known, unknown)
+    assert done(tmp_path) == ["learner", "pseudo_labels", "supervised"]
+    kept, _ = self_training.run(desk, replace(REPEATING, truth="kept"), known, unknown)
+    assert done(tmp_path) == ["learner", "learner", "pseudo_labels", "supervised"]
+    assert not same(first, replaced)
+    assert not same(replaced, kept)
 
 
-def test_cross_entropy_by_hand():
-    by_hand = -(math.log(0.5) + math.log(0.8) + math.log(0.9)) / 3
-    assert cross_entropy(logits_of(PROBABILITY), NUCLEUS, VALID).item() == pytest.approx(by_hand)
+def test_another_round_labels_with_the_network_of_the_round_before(known, unknown, tmp_path):
+    desk = Desk(0, tmp_path, progress=False)
+    self_training.run(desk, replace(REPEATING, rounds=2), known, unknown)
+    assert done(tmp_path).count("pseudo_labels") == 2
 
 
-def test_hv_error_by_hand():
-    hv, target = torch.zeros(1, 2, 1, 4), torch.zeros(1, 2, 1, 4)
-    hv[0, 0, 0], hv[0, 1, 0], target[0, 1, 0] = torch.tensor([1.0, 0, 0, 9]), 2, 1
-    assert hv_loss(hv, target, VALID).item() == pytest.approx((1 + 3 * 1) / 2 / 3)
+# -- mean teacher -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("map_", "along"), [(0, 3), (1, 2)])
-def test_gradients_are_of_each_map_in_its_own_direction(map_, along):
-    """A slope of 0.1 a pixel is 1.2 for the kernel; across it there is none."""
-    slope = torch.linspace(0, 1.1, 12)
-    nucleus = torch.zeros(1, 12, 12, dtype=torch.bool)
-    nucleus[0, 4:8, 3:8] = True
-    for direction, expected in ((along, 1.2**2), (5 - along, 0)):
-        hv = torch.zeros(1, 2, 12, 12)
-        hv[:, map_] = slope[:, None] if direction == 2 else slope
-        loss = hv_gradient_loss(hv, torch.zeros_like(hv), nucleus, everywhere(nucleus))
-        assert loss.item() == pytest.approx(expected, abs=1e-6)
+def flat(value: float) -> Batch:
+    """One grey crop with a single nucleus in its corner."""
+    labels = torch.zeros(1, 32, 32, dtype=torch.int32)
+    labels[:, :8, :8] = 1
+    return Batch(torch.full((1, 3, 32, 32), value), torch.ones(1, 32, 32, dtype=torch.bool), instances=labels)
 
 
-def gradient_error_by_loops(hv, target, nucleus, valid):
-    """Kernel, border and mean, pixel by pixel."""
-    total, count = 0.0, 0
-    error = np.pad((hv - target).double().numpy(), [(0, 0), (0, 0), (2, 2), (2, 2)], "edge")
-    known = np.pad(valid.numpy(), [(0, 0), (2, 2), (2, 2)], constant_values=True)
-    for b, row, column in np.argwhere(nucleus.numpy()):
-        if not known[b, row : row + 5, column : column + 5].all():
-            continue
-        slopes = np.zeros(2)
-        for i in range(-2, 3):
-            for j in range(-2, 3):
-                if i or j:
-                    here = error[b, :, row + 2 + i, column + 2 + j]
-                    slopes += here * np.array([j, i]) / (i * i + j * j)
-        total, count = total + (slopes**2).sum(), count + 1
-    return total / max(count, 1)
+def test_views_share_their_geometry_and_differ_in_colour():
+    """A dark square lies in the same place in both, under other colours and noise."""
+    plain = flat(0.9)
+    plain.image[..., 8:16, 8:16] = 0.2
+    drawn = views(lambda g: flat(0.5), lambda g: plain)(torch.Generator().manual_seed(3))
+    assert torch.equal(drawn.unlabelled.image, plain.image)
+    assert not torch.equal(drawn.weak, drawn.strong)
+    for view in (drawn.weak, drawn.strong):
+        assert view[..., 9:15, 9:15].max() < view[..., 20:, 20:].min()
+    assert WEAK.noise < STRONG.noise
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0.8, 1))
-def test_gradient_error_equals_a_loop(seed, nuclei, known):
-    generator = torch.Generator().manual_seed(seed)
-    hv, target = torch.randn(2, 2, 2, 6, 7, generator=generator)
-    nucleus = torch.rand(2, 6, 7, generator=generator) < nuclei
-    valid = torch.rand(2, 6, 7, generator=generator) < known
-    ours = hv_gradient_loss(hv, target, nucleus, valid).item()
-    assert ours == pytest.approx(gradient_error_by_loops(hv, target, nucleus, valid), rel=1e-4, abs=1e-6)
+def test_consistency_by_hand_counts_valid_pixels_and_moves_the_student_alone():
+    student = torch.tensor([[[[0.5, 0.2]], [[1.0, 0.0]]]], requires_grad=True)       # (1, 2, 1, 2)
+    teacher = torch.tensor([[[[0.1, 0.9]], [[0.0, 0.0]]]], requires_grad=True)
+    valid = torch.tensor([[[True, False]]])
+    loss = consistency_loss(student, teacher, valid)
+    assert loss.item() == pytest.approx((0.4**2 + 1) / 2)
+    loss.backward()
+    assert teacher.grad is None
+    assert not student.grad[..., 1].any()
+    assert consistency_loss(student, teacher, torch.zeros_like(valid)).item() == 0
 
 
-def labels_of(name):
-    labels = torch.zeros(2, 16, 20, dtype=torch.int32)
-    if name == "two nuclei":
-        labels[0, 2:9, 3:8], labels[0, 2:9, 8:14] = 1, 2
-    if name == "one giant":
-        labels[:] = 1
-    return labels
-
-
-@pytest.mark.parametrize("name", ["two nuclei", "none", "one giant"])
-@pytest.mark.parametrize("share", [1.0, 0.7, 0.0])
-def test_supervised_terms_reach_both_branches_and_stay_finite(name, share):
-    labels = labels_of(name)
-    valid = torch.rand(2, 16, 20, generator=torch.Generator().manual_seed(0)) < share
-    logits, hv = (torch.randn(2, 2, 16, 20).requires_grad_() for _ in range(2))
-    terms = supervised_losses(logits, hv, labels > 0, hv_maps(labels), valid)
-    assert list(terms) == ["dice", "cross_entropy", "mse", "msge"]
-    sum(terms.values()).backward()
-    assert all(torch.isfinite(term) and term >= 0 for term in terms.values())
-    for values in (logits, hv):
-        assert torch.isfinite(values.grad).all()
-        if share < 1:
-            assert not values.grad[(~valid)[:, None].expand_as(values)].any()
-    assert bool(logits.grad.any()) == bool(hv.grad.any()) == (share > 0)
-    if share == 0:
-        assert sum(terms.values()).item() == pytest.approx(0)
-
-
-def test_the_truth_costs_nothing():
-    labels = labels_of("two nuclei")
-    sure = logits_of((labels > 0).float().clamp(1e-6, 1 - 1e-6))
-    terms = supervised_losses(sure, hv_maps(labels), labels > 0, hv_maps(labels), everywhere(labels))
-    assert sum(terms.values()).item() == pytest.approx(0, abs=1e-4)
+def test_no_gradient_reaches_the_teacher():
+    torch.manual_seed(0)
+    student, teacher = (hovernet.networks(TINY)["hovernet"] for _ in range(2))
+    batch = flat(0.5)
+    seen = Views(batch, batch, batch.image, batch.image)
+    losses = mean_teacher.step(Models(hovernet=student, teacher=teacher.eval()), seen, TEACHING)
+    assert losses["consistency"] > 0
+    losses["consistency"].backward()
+    assert all(weight.grad is None for weight in teacher.parameters())
+    assert any(weight.grad is not None and weight.grad.any() for weight in student.parameters())

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucbook.papers.ircr.losses import feature_maps, miac_loss
+from nucbook.papers.baselines.hovernet import feature_maps
+from nucbook.papers.ircr.losses import miac_loss
 from nucbook.papers.ircr.matching import boundary, match, match_batch
 from nucbook.targets import hv_maps
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-NAMES = ("metrics", "meanshift", "targets", "tissue", "labels", "points", "training", "slide")
+NAMES = ("metrics", "meanshift", "targets", "tissue", "labels", "points", "training", "hovernet", "slide")
 README = Path(__file__).parent / "README.md"
 HEAD = """# Benchmarks
 

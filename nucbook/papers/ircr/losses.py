@@ -9,6 +9,8 @@ from torch import Tensor
 
 from nucbook.papers.ircr.matching import Cover, Pairs
 
+MAP = 256**2                # px, of the paper's crops; sums over pixels are divided by it
+
 
 def miac_loss(
     student: Tensor, teacher: Tensor, pairs: Pairs, beta: float = 0.5, union: bool = False
@@ -25,9 +27,10 @@ def miac_loss(
     As printed, each side is cut out by its own mask. So where a nucleus of the student sticks out
     over its partner, it is drawn to 0, the background; where the partner sticks out, the loss is
     larger, but nothing moves. Nuclei can only shrink, and the teacher follows. Cut out by the union of
-    both masks, the student is drawn to the teacher on either side. Norms are taken as means over the
-    map, one nucleus being a small part of it: the paper does not say whether they are sums, but γ₂ = 100
-    fits the mean.
+    both masks, the student is drawn to the teacher on either side.
+
+    Whether norms are sums or means the paper does not say; γ₂ = 100 fits means over its maps of 256². Here
+    they are sums over that number of pixels, so that a nucleus weighs the same in crops of any size.
     """
     teacher = teacher.detach()
     nuclei = paired_error(student, teacher, pairs.nuclei, pairs.count, union)
@@ -41,7 +44,7 @@ def paired_error(
     """Squared difference of the two sides, each cut out by its masks, summed over pairs (one term of Eq. 3).
 
     student, teacher : float (B, C, H, W); cover : pairs at each pixel; count : int (B,), N of each image.
-    Returns a scalar >= 0: per image the mean over channels and all pixels, over N; then the mean over images.
+    Returns a scalar >= 0: per image the sum over pixels and mean over channels, over 256² N; then the mean.
     """
     both, own, other = (n[:, None] for n in (cover.both, cover.student, cover.teacher))  # (B, 1, H, W)
     gap = (student - teacher).square()
@@ -50,4 +53,4 @@ def paired_error(
         if union
         else both * gap + own * student.square() + other * teacher.square()
     )
-    return (error.mean((1, 2, 3)) / count.clamp(min=1)).mean()
+    return (error.mean(1).sum((1, 2)) / (MAP * count.clamp(min=1))).mean()

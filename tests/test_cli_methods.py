@@ -117,6 +117,22 @@ def test_points_clicked_in_qupath_are_enough_for_a_method_that_learns_from_point
     )
 
 
+def test_images_without_masks_are_used_by_a_method_that_learns_from_some(tmp_path):
+    for i, organ in enumerate(("breast", "kidney", "liver")):
+        sample = simulate(organ, size=64, seed=i)
+        Image.fromarray(sample.image).save(tmp_path / f"slide{i}.png")
+        if i == 0:
+            Image.fromarray(sample.label_map.astype(np.uint16)).save(tmp_path / f"slide{i}_labels.png")
+    words = ["crop=32", "batch=2", "steps=2", "precision=no"]
+    tiny = ["--profile", "quick", *(w for word in words for w in ("--set", word))]
+    done = call("train", tmp_path, "--method", "ircr", *tiny, "--out", tmp_path / "model")
+    assert done.exit_code == 0, done.output
+    assert "2 of 3 images have no masks and are used without" in done.output
+    done = call("predict", tmp_path / "model", tmp_path / "slide2.png", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "slide2.geojson").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -7,6 +7,7 @@ compared pixel by pixel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,7 @@ class Config(hovernet.Config):
     """HoVer-Net and its average. Lin et al. 2025 where they say anything."""
 
     alpha: float = 0.95  # share of the old average kept at each step, Eq. 1
+    ramp: float = 0.4  # share of the training over which consistency gains its weight; Tarvainen and Valpola
     mse: float = 10.0  # weight of the squared difference; not stated, chosen on simulated tissue
 
 
@@ -64,7 +66,13 @@ def views(labelled: Crops, unlabelled: Crops) -> Any:
 
 
 def teacher_maps(models: Models, views: Views) -> Tensor:
-    """F of the teacher, (B, 3, H, W), of the weak view, without gradient."""
+    """F of the teacher, (B, 3, H, W), of the weak view, without gradient.
+
+    Batch normalisation takes the batch's own statistics, as the student's does and as in Tarvainen and
+    Valpola's code. With running ones the teacher's HV maps are a little steeper than the student's, the
+    student follows, and they grow from step to step without bound.
+    """
+    models.teacher.train()
     with torch.no_grad():
         return feature_maps(*models.teacher(views.weak))
 
@@ -81,12 +89,21 @@ def student_maps(models: Models, views: Views) -> tuple[dict[str, Tensor], Tenso
     )
 
 
+def ramp(models: Models, share: float) -> float:
+    """Weight of consistency so far, exp(−5 (1 − t)²) with t from 0 to 1 over a `share` of the training.
+
+    A young teacher knows nothing (Tarvainen and Valpola 2017, Sec. 3.1; Lin et al. say nothing of it).
+    """
+    t = min(models.step / (share * models.steps), 1.0) if share else 1.0
+    return math.exp(-5 * (1 - t) ** 2)
+
+
 def consistency_loss(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
-    """Mean squared difference over valid pixels and all maps; the gradient reaches the student alone.
+    """Squared difference, summed over maps, the mean over valid pixels; the gradient is the student's alone.
 
     student, teacher : float (B, C, H, W); valid : bool (B, H, W).
     """
-    error = (student - teacher.detach()).square().mean(1)
+    error = (student - teacher.detach()).square().sum(1)
     return (error * valid).sum() / valid.sum().clamp(min=1)
 
 
@@ -95,7 +112,7 @@ def step(models: Models, views: Views, config: Config) -> dict[str, Tensor]:
     teacher = teacher_maps(models, views)
     losses, student = student_maps(models, views)
     consistency = consistency_loss(student, teacher, views.unlabelled.valid)
-    return {**losses, "consistency": config.mse * consistency}
+    return {**losses, "consistency": ramp(models, config.ramp) * config.mse * consistency}
 
 
 @stage(*Config.__dataclass_fields__)

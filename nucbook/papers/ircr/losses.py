@@ -25,9 +25,9 @@ def miac_loss(
     gradient reaches the student alone, within its own matched nuclei and along their boundaries.
 
     As printed, each side is cut out by its own mask. So where a nucleus of the student sticks out
-    over its partner, it is drawn to 0, the background; where the partner sticks out, the loss is
-    larger, but nothing moves. Nuclei can only shrink, and the teacher follows. Cut out by the union of
-    both masks, the student is drawn to the teacher on either side.
+    over its partner, it is drawn to 0, the background; where the partner sticks out, the first term is
+    larger, but nothing moves. Nuclei shrink, and the teacher follows. Cut out by the union of both
+    masks, the student is drawn to the teacher on either side.
 
     Whether norms are sums or means the paper does not say; γ₂ = 100 fits means over its maps of 256². Here
     they are sums over that number of pixels, so that a nucleus weighs the same in crops of any size.
@@ -44,7 +44,7 @@ def paired_error(
     """Squared difference of the two sides, each cut out by its masks, summed over pairs (one term of Eq. 3).
 
     student, teacher : float (B, C, H, W); cover : pairs at each pixel; count : int (B,), N of each image.
-    Returns a scalar >= 0: per image the sum over pixels and mean over channels, over 256² N; then the mean.
+    Returns a scalar >= 0: per image the sum over channels and pixels, over 256² N; then the mean over images.
     """
     both, own, other = (n[:, None] for n in (cover.both, cover.student, cover.teacher))  # (B, 1, H, W)
     gap = (student - teacher).square()
@@ -53,4 +53,4 @@ def paired_error(
         if union
         else both * gap + own * student.square() + other * teacher.square()
     )
-    return (error.mean(1).sum((1, 2)) / (MAP * count.clamp(min=1))).mean()
+    return (error.sum((1, 2, 3)) / (MAP * count.clamp(min=1))).mean()

@@ -13,7 +13,8 @@ Open in the paper, and what is done here:
 - The unit of the area, the perimeter, which bounding rectangle: see `properties`. Of a nucleus cut by
   the rim of the image what is seen counts, in the fit as in the score.
 - Eq. 6 gives w to the background too, in one map, which Eq. 7 indexes by instance: one map, used once.
-- The reduction of Eq. 7 and what F is: means over pixels, of probabilities; zero where nothing was found.
+- The reduction of Eq. 7 and what F is: means over pixels, sums over maps, of
+  probabilities; zero where nothing was found.
 """
 
 from __future__ import annotations
@@ -188,12 +189,13 @@ def weight_map(labels: np.ndarray, scores: ArrayLike, threshold=0.35, weight=2.0
 def piac_loss(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
     """Draw the student to the teacher, except where a nucleus cannot be trusted (Lin et al. 2025, Eq. 7).
 
-    student, teacher : float (B, C, H, W), `losses.feature_maps`.
+    student, teacher : float (B, C, H, W), `baselines.hovernet.feature_maps`.
     weights          : float (B, H, W), `weight_map` of the teacher's instances in the same images.
-    Returns a scalar >= 0, the mean over images, maps and pixels; 0 (with gradient) where all weights are.
-    The gradient reaches the student alone. As printed, U stands inside the square: w = 2 counts fourfold.
+    Returns a scalar >= 0, the sum over maps, the mean over images and pixels; 0 (with gradient) where all
+    weights are. The gradient reaches the student alone. As printed, U stands inside the square: w = 2
+    counts fourfold.
     """
-    return (weights.detach()[:, None] * (student - teacher.detach())).square().mean()
+    return (weights.detach()[:, None] * (student - teacher.detach())).square().sum(1).mean()
 
 
 def _density(samples: np.ndarray, bandwidth: float, values: np.ndarray) -> np.ndarray:

@@ -157,7 +157,7 @@ def test_consistency_by_hand_counts_valid_pixels_and_moves_the_student_alone():
     teacher = torch.tensor([[[[0.1, 0.9]], [[0.0, 0.0]]]], requires_grad=True)
     valid = torch.tensor([[[True, False]]])
     loss = consistency_loss(student, teacher, valid)
-    assert loss.item() == pytest.approx((0.4**2 + 1) / 2)
+    assert loss.item() == pytest.approx(0.4**2 + 1)
     loss.backward()
     assert teacher.grad is None
     assert not student.grad[..., 1].any()

@@ -43,7 +43,7 @@ def test_eq_3_by_hand():
 
 
 def eq_3(student, teacher, labels, beta, union):
-    """As it is printed, pair by pair; norms are sums over MAP, means over channels."""
+    """As it is printed, pair by pair; norms are sums over MAP."""
     per_image = []
     for f_s, f_t, t_map, s_map in zip(student.double().numpy(), teacher.double().numpy(), *labels):
         found = match(t_map, s_map)
@@ -53,7 +53,7 @@ def eq_3(student, teacher, labels, beta, union):
             edges = [boundary(mask) for mask in masks]
             if union:
                 masks, edges = ([np.maximum(*both)] * 2 for both in (masks, edges))
-            total += ((f_s * masks[1] - f_t * masks[0]) ** 2).sum() / 3
+            total += ((f_s * masks[1] - f_t * masks[0]) ** 2).sum()
             total += beta * ((f_s[0] * edges[1] - f_t[0] * edges[0]) ** 2).sum()
         per_image.append(total / MAP / max(len(found), 1))
     return np.mean(per_image)

@@ -293,7 +293,7 @@ def test_the_loss_by_hand():
     weights = torch.zeros(2, 4, 4)
     assert piac_loss(student, teacher, weights) == 0
     weights[0] = 2
-    assert piac_loss(student, teacher, weights) == pytest.approx(2**2 * 0.25 / 2)       # one image of two
+    assert piac_loss(student, teacher, weights) == pytest.approx(2**2 * 3 * 0.25 / 2)   # one image of two
 
 
 def test_the_gradient_reaches_the_student_where_it_is_trusted():

@@ -7,7 +7,6 @@ compared pixel by pixel.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +35,6 @@ class Config(hovernet.Config):
     """HoVer-Net and its average. Lin et al. 2025 where they say anything."""
 
     alpha: float = 0.95  # share of the old average kept at each step, Eq. 1
-    ramp: float = 0.4  # share of the training over which consistency gains its weight; Tarvainen and Valpola
     mse: float = 10.0  # weight of the squared difference; not stated, chosen on simulated tissue
 
 
@@ -89,15 +87,6 @@ def student_maps(models: Models, views: Views) -> tuple[dict[str, Tensor], Tenso
     )
 
 
-def ramp(models: Models, share: float) -> float:
-    """Weight of consistency so far, exp(−5 (1 − t)²) with t from 0 to 1 over a `share` of the training.
-
-    A young teacher knows nothing (Tarvainen and Valpola 2017, Sec. 3.1; Lin et al. say nothing of it).
-    """
-    t = min(models.step / (share * models.steps), 1.0) if share else 1.0
-    return math.exp(-5 * (1 - t) ** 2)
-
-
 def consistency_loss(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
     """Squared difference, summed over maps, the mean over valid pixels; the gradient is the student's alone.
 
@@ -112,7 +101,7 @@ def step(models: Models, views: Views, config: Config) -> dict[str, Tensor]:
     teacher = teacher_maps(models, views)
     losses, student = student_maps(models, views)
     consistency = consistency_loss(student, teacher, views.unlabelled.valid)
-    return {**losses, "consistency": ramp(models, config.ramp) * config.mse * consistency}
+    return {**losses, "consistency": config.mse * consistency}
 
 
 @stage(*Config.__dataclass_fields__)

@@ -22,7 +22,6 @@ from nucbook.papers.baselines.mean_teacher import (
     Views,
     consistency_loss,
     needed,
-    ramp,
     student_maps,
     teacher_maps,
     views,
@@ -80,17 +79,16 @@ def step(
 
     ahead = _BESIDE.submit(read) if config.piac or config.miac else None
     losses, student = student_maps(models, views)
-    grown = ramp(models, config.ramp)
     if config.mse:
-        losses["consistency"] = grown * config.mse * consistency_loss(student, teacher, valid)
+        losses["consistency"] = config.mse * consistency_loss(student, teacher, valid)
     if ahead is not None:
         labels, trusted = ahead.result()
     if config.piac:
         trusted = torch.from_numpy(trusted).to(student.device, non_blocking=True)
-        losses["piac"] = grown * config.piac * piac_loss(student, teacher, trusted)
+        losses["piac"] = config.piac * piac_loss(student, teacher, trusted)
     if config.miac:
         pairs = match_batch(labels, nuclei(student, valid), config.radius).to(student.device)
-        losses["miac"] = grown * config.miac * miac_loss(student, teacher, pairs, config.beta, config.union)
+        losses["miac"] = config.miac * miac_loss(student, teacher, pairs, config.beta, config.union)
     return losses
 
 

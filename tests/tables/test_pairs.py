@@ -41,3 +41,18 @@ def test_the_interval_of_nothing_holds_nought(tmp_path):
 def test_a_row_without_runs_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"toys/2 has no quick run of 'C'; run it first"):
         differences(TABLE, "aji", "C", results=stored(tmp_path / "toys.jsonl", 0.0))
+
+
+def test_only_the_cells_asked_for_are_paired(tmp_path):
+    """Two shares of labels lie in one table; in one of them the rows are alike."""
+    results = Results(tmp_path / "toys.jsonl")
+    known = {"paper": "toys", "table": "2", "profile": "quick", "seed": 0, "fold": 0, "metrics": {}}
+    for labels, gap in (("1/8", 0.0), ("1/4", 0.2)):
+        for row, more in (("A", 0.0), ("B", gap)):
+            per_image = [{"name": f"i{i}", "aji": 0.5 + more} for i in range(3)]
+            results.append(dict.fromkeys(KEYS, "") | known
+                           | {"row": row, "labels": labels, "per_image": per_image})
+    for labels, gap in (("1/8", 0.0), ("1/4", 0.2)):
+        found = differences(TABLE, "aji", "A", results=results, labels=labels)
+        assert found.difference["B"] == pytest.approx(gap)
+        assert found.seeds["B"] == 1

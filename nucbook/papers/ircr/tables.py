@@ -77,7 +77,7 @@ TABLES = {
     ),
     "readings": _table(
         "readings",
-        "Eq. 3 as printed beside the one used here, and each of the two losses alone, with 1/16 of the labels.",
+        "Eq. 3 as printed beside the one used here, and each loss alone, with 1/16 of the labels.",
         _reading("IRCR-Net", "ircr"),
         _reading("Eq. 3 as printed", "printed", union=False),
         _reading("MIAC alone", "miac", piac=0.0),

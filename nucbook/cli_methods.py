@@ -74,7 +74,7 @@ def train(
         typer.echo(f"{method} at profile {profile}: {len(samples)} images with {kind} in {images}")
         teach = importlib.import_module(f"nucbook.papers.{method}").train
         card = {
-            "data": f"{len(samples)} images of {images.name}",
+            "data": f"{len(samples)} images of {images.name}, {sum(s.labelled for s in samples)} with masks",
             "licence": "the trainer's own images",
             "mpp": mpp,
         }
@@ -176,7 +176,8 @@ def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:
     samples = load_folder(images, mpp)
     kept = [s for s in samples if s.labelled or (kind == "points" and s.points is not None)]
     if not kept:
-        raise InvalidSample(f"{images}: not one of {len(samples)} images has {kind}, which the method needs.")
+        what = kind.removeprefix("some ")
+        raise InvalidSample(f"{images}: not one of {len(samples)} images has {what}, which the method needs.")
     if len(kept) < len(samples):
         without, used = len(samples) - len(kept), kind == "some masks"
         what = "no masks and are used without" if used else f"no {kind} and are left out"

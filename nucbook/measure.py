@@ -46,7 +46,7 @@ def dealt(dataset: str, profile: str, labels: str, patch: int, seed: int) -> Par
     """
     try:
         share = float(Fraction(labels.removesuffix("%")) / (100 if labels.endswith("%") else 1))
-    except ValueError:
+    except (ValueError, ZeroDivisionError):
         raise ValueError(f"labels {labels!r} are no share of patches; write 1/8 or 100%.") from None
     samples = [piece for sample in training_samples(dataset, profile) for piece in pieces(sample, patch)]
     own = profile == "quick" or "validation" in CATALOG[dataset].parts

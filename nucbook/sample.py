@@ -146,10 +146,11 @@ class Sample:
         """A copy that knows less, for training that must not peek.
 
         to : "points" keeps the points it came with, else the centres of the bounding boxes (one a nucleus;
-             Liu et al. 2022, Sec. 3.1), "nothing" removes masks, points and classes.
+             Liu et al. 2022, Sec. 3.1), "nothing" removes masks, points and classes,
+             and `valid`, which some data sets draw from the outlines.
         """
         if to == "nothing":
-            return replace(self, instances=None, nuclei=None, points=None, class_of={})
+            return replace(self, instances=None, nuclei=None, points=None, class_of={}, valid=None)
         if to == "points":
             points = self.points
             if points is None:

@@ -126,6 +126,10 @@ def test_images_without_masks_are_used_by_a_method_that_learns_from_some(tmp_pat
     words = ["crop=32", "batch=2", "steps=2", "precision=no"]
     tiny = ["--profile", "quick", *(w for word in words for w in ("--set", word))]
     done = call("train", tmp_path, "--method", "ircr", *tiny, "--out", tmp_path / "model")
+    assert done.exit_code == 1
+    assert "`--mpp`" in done.output
+    tiny += ["--mpp", 0.25]
+    done = call("train", tmp_path, "--method", "ircr", *tiny, "--out", tmp_path / "model")
     assert done.exit_code == 0, done.output
     assert "2 of 3 images have no masks and are used without" in done.output
     done = call("predict", tmp_path / "model", tmp_path / "slide2.png", "--out", tmp_path / "out")

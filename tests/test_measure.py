@@ -38,5 +38,6 @@ def test_validation_takes_whole_images_where_the_set_has_none(tmp_path, monkeypa
 
 
 def test_what_is_no_share_is_refused():
-    with pytest.raises(ValueError, match="1/8 or 100%"):
-        dealt("monuseg", "quick", "points", 256, 0)
+    for labels in ("points", "1/0"):
+        with pytest.raises(ValueError, match="1/8 or 100%"):
+            dealt("monuseg", "quick", labels, 256, 0)

@@ -62,6 +62,8 @@ def test_weaken_leaves_nothing_to_peek_at():
         assert weak.nuclei is None
         assert not weak.class_of
     assert sample.weaken("nothing").points is None
+    drawn = Sample(IMAGE, label_map(), valid=label_map() > 0)           # as from outlines of faint nuclei
+    assert drawn.weaken("nothing").valid is None
     with pytest.raises(ValueError, match="weaken to 'boxes'"):
         sample.weaken("boxes")
 

@@ -250,6 +250,8 @@ _SHARED = {
     ("monuseg", "pannuke"): "PanNuke takes in MoNuSeg's training images, as patches that are not recorded.",
     ("consep", "lizard"): "16 images of Lizard (consep_*) are regions of CoNSeP's, at half the resolution.",
     ("digestpath", "lizard"): "DigestPath here is the 69 images dpath_* of Lizard.",
+    ("kumar", "lizard"): "PanNuke takes in Kumar's, and Lizard takes images from PanNuke: they may meet.",
+    ("lizard", "monuseg"): "PanNuke takes in MoNuSeg's, and Lizard takes images from PanNuke: they may meet.",
     ("lizard", "pannuke"): "28 images of Lizard (pannuke_*) come from PanNuke's colon images.",
 }
 

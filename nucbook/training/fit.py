@@ -94,7 +94,8 @@ def fit(
     schedule         : factor on the learning rates, from `nucbook.training.schedules`.
     clip             : largest norm of the gradient of all parameters together, or None.
     frozen           : dotted names of networks or parts that stand still: no gradient, eval mode.
-    averages         : {teacher: Average(of=student)}: networks that follow another, in eval mode.
+    averages         : {teacher: Average(of=student)}: networks that follow another, in eval mode unless the
+                       step sets them otherwise.
     mixed_precision  : "no", "bf16" or "fp16"; None takes what `accelerate launch` was told.
     checkpoint       : folder of its own, or None to keep nothing.
     checkpoint_every : steps between checkpoints; one more is written at the end and at the time limit.

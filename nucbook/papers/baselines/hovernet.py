@@ -55,14 +55,14 @@ class Config:
 
     @classmethod
     def short(cls, dataset: str) -> Config:
-        """Real slides on two CPU cores, half an hour."""
+        """Real slides on two CPU cores, a quarter of an hour; half an hour with a teacher."""
         return replace(
             cls.paper(dataset), depth=18, crop=160, steps=1_500, learning_rate=1e-3, init="scratch"
         )
 
     @classmethod
     def quick(cls) -> Config:
-        """Simulated tissue on two CPU cores, a minute."""
+        """Simulated tissue on two CPU cores, one minute; two with a teacher."""
         return cls(depth=18, crop=96, steps=400, learning_rate=2e-3, init="scratch")
 
 

@@ -133,7 +133,7 @@ def needed(unlabelled: Sequence[Sample]) -> Sequence[Sample]:
     """The unlabelled samples; raises InvalidSample where there are none."""
     if not unlabelled:
         raise InvalidSample(
-            "every sample has masks, so there is nothing to agree on; add images without, "
+            "every sample has masks, so there is nothing to learn from those without; add such images, "
             "or train baselines.hovernet."
         )
     return unlabelled

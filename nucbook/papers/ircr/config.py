@@ -32,12 +32,12 @@ class Config(mean_teacher.Config):
 
     @classmethod
     def short(cls, dataset: str) -> Config:
-        """Real slides on two CPU cores, an hour; priors from smaller sets."""
+        """Real slides on two CPU cores, half an hour; priors from smaller sets."""
         return replace(super().short(dataset), external=_apart(dataset, NEAR))
 
     @classmethod
     def quick(cls) -> Config:
-        """Simulated tissue on two CPU cores, a minute; priors from simulated tissue of other patients."""
+        """Simulated tissue on two CPU cores, two minutes; priors from simulated tissue of other patients."""
         return replace(super().quick(), external=("tissue",))
 
 

@@ -13,7 +13,7 @@ MAP = 256**2                # px, of the paper's crops; sums over pixels are div
 
 
 def miac_loss(
-    student: Tensor, teacher: Tensor, pairs: Pairs, beta: float = 0.5, union: bool = False
+    student: Tensor, teacher: Tensor, pairs: Pairs, beta: float = 0.5, union: bool = True
 ) -> Tensor:
     """Draw matched nuclei of the student to their partners in the teacher (Lin et al. 2025, Eq. 3).
 
@@ -22,7 +22,8 @@ def miac_loss(
     beta             : weight of the boundary term, of the probability alone; Sec. 3.2.
     union            : compare both sides in both masks together; False = each in its own, as printed.
     Returns a scalar >= 0, the mean over images; an image without a pair adds 0 (with gradient). The
-    gradient reaches the student alone, within its own matched nuclei and along their boundaries.
+    gradient reaches the student alone: within its own matched nuclei and along their boundaries, and with
+    `union` within and along their partners too.
 
     As printed, each side is cut out by its own mask. So where a nucleus of the student sticks out
     over its partner, it is drawn to 0, the background; where the partner sticks out, the first term is
@@ -39,7 +40,7 @@ def miac_loss(
 
 
 def paired_error(
-    student: Tensor, teacher: Tensor, cover: Cover, count: Tensor, union: bool = False
+    student: Tensor, teacher: Tensor, cover: Cover, count: Tensor, union: bool
 ) -> Tensor:
     """Squared difference of the two sides, each cut out by its masks, summed over pairs (one term of Eq. 3).
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from nucbook import data
 from nucbook.data import SIMULATED
 from nucbook.instances.hovernet import decode_batch
-from nucbook.papers.baselines import hovernet
+from nucbook.papers.baselines import hovernet, tissue
 from nucbook.papers.baselines.hovernet import crops
 from nucbook.papers.baselines.mean_teacher import (
     Views,
@@ -30,7 +30,7 @@ from nucbook.papers.ircr.config import Config
 from nucbook.papers.ircr.losses import miac_loss
 from nucbook.papers.ircr.matching import match_batch
 from nucbook.papers.ircr.priors import Priors, piac_loss, weight_map
-from nucbook.sample import Sample
+from nucbook.sample import InvalidSample, Sample
 from nucbook.segmenter import Method, Segmenter
 from nucbook.training.ema import Average
 from nucbook.training.fit import History
@@ -40,26 +40,32 @@ from nucbook.training.stages import Desk, stage
 _BESIDE = ThreadPoolExecutor(1, thread_name_prefix="teacher")      # decodes while the student computes
 
 
-def nuclei(maps: Tensor, valid: Tensor) -> np.ndarray:
-    """The instances in F, int32 (B, H, W), by HoVer-Net's watershed; none where `valid` is False."""
-    found = maps.detach().float().cpu().numpy()
-    return decode_batch(found[:, 0], found[:, 1:]) * valid.cpu().numpy()
+def nuclei(maps: Tensor, valid: np.ndarray) -> np.ndarray:
+    """The instances in F, int32 (B, H, W), by HoVer-Net's watershed; none where `valid` (B, H, W) is False.
+
+    Maps that are not finite hold none, so that the training says at which step and in which loss.
+    """
+    found = np.nan_to_num(maps.detach().float().cpu().numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+    return decode_batch(found[:, 0], found[:, 1:]) * valid
 
 
 def weights(
-    labels: np.ndarray, images: Tensor, valid: Tensor, priors: Priors, config: Config, mpp: float
+    labels: np.ndarray, images: np.ndarray, valid: np.ndarray, priors: Priors, config: Config, mpp: float
 ) -> np.ndarray:
     """U of Eq. 6 for each image, float32 (B, H, W); 0 where `valid` is False.
 
-    labels : the teacher's nuclei (B, H, W); images : float (B, 3, H, W) in [0, 1], before any colour
-    augmentation, which would change what is measured of the stain; mpp: micrometres per pixel.
+    labels : the teacher's nuclei (B, H, W).
+    images : float (B, 3, H, W) in [0, 1], before any colour augmentation, which would change what is
+             measured of the stain.
+    mpp    : micrometres per pixel of the samples. Crops are drawn larger or smaller by up to a quarter, and
+             their nuclei are measured as they are drawn.
     """
-    pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    pixels = (images * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
     masks = [
         weight_map(own, priors.score(own, np.ascontiguousarray(image), mpp), config.threshold, config.weight)
         for own, image in zip(labels, pixels)
     ]
-    return np.stack(masks) * valid.cpu().numpy()
+    return np.stack(masks) * valid
 
 
 def step(
@@ -70,11 +76,13 @@ def step(
     What the teacher sees is decoded and scored in a thread while the student's maps are computed.
     """
     teacher = teacher_maps(models, views)
-    valid = views.unlabelled.valid
+    valid, image = views.unlabelled.valid, views.unlabelled.image
+    seen = (thing.cpu() for thing in (teacher, image, valid))         # before the student's work is queued
+    maps, pixels, inside = next(seen), next(seen).numpy(), next(seen).numpy()
 
     def read() -> tuple[np.ndarray, np.ndarray | None]:
-        labels = nuclei(teacher, valid)
-        trusted = config.piac and weights(labels, views.unlabelled.image, valid, priors, config, mpp)
+        labels = nuclei(maps, inside)
+        trusted = config.piac and weights(labels, pixels, inside, priors, config, mpp)
         return labels, trusted
 
     ahead = _BESIDE.submit(read) if config.piac or config.miac else None
@@ -87,7 +95,8 @@ def step(
         trusted = torch.from_numpy(trusted).to(student.device, non_blocking=True)
         losses["piac"] = config.piac * piac_loss(student, teacher, trusted)
     if config.miac:
-        pairs = match_batch(labels, nuclei(student, valid), config.radius).to(student.device)
+        pairs = match_batch(labels, nuclei(student, inside), config.radius).to(student.device)
+        student, teacher = (maps * valid[:, None] for maps in (student, teacher))   # boundaries reach beyond
         losses["miac"] = config.miac * miac_loss(student, teacher, pairs, config.beta, config.union)
     return losses
 
@@ -98,6 +107,12 @@ def instance_aware(desk, config, labelled, unlabelled, patches, start, priors, m
     taught = partial(step, config=config, priors=priors and Priors(**priors), mpp=mpp)
     batches = views(crops(config, labelled), crops(config, unlabelled))
     return hovernet.learn(desk, config, taught, batches, patches, Average("hovernet", config.alpha))
+
+
+@stage("external")
+def densities(desk, config, target, patients, simulator) -> dict[str, Any]:
+    """`fitted`, as plain data; `simulator` names the simulator where tissue is among the sources."""
+    return asdict(fitted(config, target, patients))
 
 
 def fitted(config: Config, target: str | None, patients: Collection[str] = ()) -> Priors:
@@ -120,15 +135,31 @@ def run(
     """Train on patches with and without masks; the student of the last step is kept.
 
     target : the data set they are from, or None for images of one's own.
-    Raises OutOfTime, InvalidSample where either kind is missing, and what `Priors.fit` raises.
+    Raises OutOfTime, InvalidSample where either kind of sample or their resolution is missing, and what
+    `Priors.fit` raises.
     """
     labelled, patches, start = hovernet.start(config, labelled, unlabelled)
-    patients = {str(sample.meta.get("patient")) for sample in (*labelled, *needed(unlabelled))}
-    priors = fitted(config, target, patients) if config.piac else None
-    known = None if priors is None else asdict(priors)
-    mpp = next((sample.mpp for sample in labelled if sample.mpp), 0.25)
-    made = desk.do(instance_aware, config, labelled, unlabelled, patches, start, known, mpp)
+    everything = [*labelled, *needed(unlabelled)]
+    priors, mpp = None, None
+    if config.piac:
+        mpp = resolution(everything)
+        patients = sorted({s.meta["patient"] for s in everything if s.meta.get("patient")})
+        simulator = tissue.simulator() if "tissue" in config.external else None
+        priors = desk.do(densities, config, target, patients, simulator)
+    made = desk.do(instance_aware, config, labelled, unlabelled, patches, start, priors, mpp)
     return hovernet.trained(made, METHOD, config)
+
+
+def resolution(samples: Sequence[Sample]) -> float:
+    """Micrometres per pixel of all samples; raises InvalidSample where it is unknown or not the same."""
+    known = {sample.mpp for sample in samples}
+    if len(known) > 1 or None in known:
+        found = ", ".join(sorted(map(str, known)))
+        raise InvalidSample(
+            f"the samples' micrometres per pixel are {found}, and areas are scored in µm²: scale all images "
+            "to one resolution and name it (`--mpp`), or train with piac=0."
+        )
+    return known.pop()
 
 
 def train(

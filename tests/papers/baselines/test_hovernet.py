@@ -164,6 +164,22 @@ def test_consistency_by_hand_counts_valid_pixels_and_moves_the_student_alone():
     assert consistency_loss(student, teacher, torch.zeros_like(valid)).item() == 0
 
 
+def test_the_teacher_normalises_by_its_batch():
+    """Running statistics, far off here, change nothing in what it says."""
+    torch.manual_seed(0)
+    teacher = hovernet.networks(TINY)["hovernet"].eval()
+    batch = flat(0.5)
+    batch.image = torch.rand(1, 3, 32, 32)
+    seen = Views(batch, batch, batch.image, batch.image)
+    before = mean_teacher.teacher_maps(Models(teacher=teacher), seen)
+    for module in teacher.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.fill_(7)
+            module.running_var.fill_(9)
+    teacher.eval()
+    assert torch.allclose(mean_teacher.teacher_maps(Models(teacher=teacher), seen), before)
+
+
 def test_no_gradient_reaches_the_teacher():
     torch.manual_seed(0)
     student, teacher = (hovernet.networks(TINY)["hovernet"] for _ in range(2))

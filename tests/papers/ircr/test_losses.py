@@ -37,7 +37,7 @@ def test_eq_3_by_hand():
     student = torch.tensor([9.0, 9, 2, 5, 7, 9]).view(1, 1, 1, 6)
     teacher = torch.tensor([8.0, 3, 1, 1, 8, 8]).view(1, 1, 1, 6)
     by_hand = (3**2 + (2 - 1) ** 2 + (5 - 1) ** 2 + 7**2) / MAP
-    assert miac_loss(student, teacher, pairs, beta=0).item() == pytest.approx(by_hand)
+    assert miac_loss(student, teacher, pairs, beta=0, union=False).item() == pytest.approx(by_hand)
     by_hand = ((9 - 3) ** 2 + (2 - 1) ** 2 + (5 - 1) ** 2 + (7 - 8) ** 2) / MAP
     assert miac_loss(student, teacher, pairs, beta=0, union=True).item() == pytest.approx(by_hand)
 
@@ -91,7 +91,7 @@ def run(teacher_labels, student_labels):
     """MIAC's loss and the gradients of teacher and student, two maps each."""
     teacher, student = maps_of(teacher_labels, 0), maps_of(student_labels, 1)
     pairs = match_batch(teacher_labels, student_labels)
-    loss = miac_loss(feature_maps(*student), feature_maps(*teacher), pairs)
+    loss = miac_loss(feature_maps(*student), feature_maps(*teacher), pairs, union=False)
     loss.backward()
     return loss.item(), [t.grad for t in teacher], [s.grad for s in student], pairs
 
@@ -179,7 +179,7 @@ def test_an_image_without_a_pair_adds_nought_to_the_mean():
     teacher, student = maps_of(boxes, 0), maps_of(other, 1)
     twice = [torch.cat([feature_maps(*maps)] * 2) for maps in (student, teacher)]
     pairs = match_batch(np.concatenate([boxes, boxes]), np.concatenate([other, NOTHING]))
-    assert miac_loss(*twice, pairs).item() == pytest.approx(alone / 2)
+    assert miac_loss(*twice, pairs, union=False).item() == pytest.approx(alone / 2)
 
 
 def test_agreement_costs_nothing():

@@ -105,12 +105,42 @@ def test_what_is_not_valid_holds_no_nucleus_and_no_weight(priors):
     maps = hovernet.feature_maps(*Says(MANY)(torch.zeros(2, 3, 64, 64)))
     half = VALID.clone()
     half[..., 32:] = False
-    found = nuclei(maps, half)
+    found = nuclei(maps, half.numpy())
     assert found.any()
     assert not found[..., 32:].any()
-    trusted = weights(found, torch.full((2, 3, 64, 64), 0.6), half, priors, TINY, 0.25)
+    trusted = weights(found, np.full((2, 3, 64, 64), 0.6, np.float32), half.numpy(), priors, TINY, 0.25)
     assert trusted.dtype == np.float32
     assert not trusted[..., 32:].any()
+
+
+def test_beyond_the_slide_no_loss_is_counted(priors):
+    """The rim of what is valid cuts a nucleus; its boundary reaches beyond, its loss must not."""
+    student, teacher = Says(discs((32, 34, 9))), Says(discs((32, 32, 9)))
+    views = seen(MANY)
+    views.unlabelled.valid = VALID.clone()
+    views.unlabelled.valid[..., 32:] = False
+    student.logits = student.logits.requires_grad_()
+    losses = step(Models(hovernet=student, teacher=teacher), views, TINY, priors)
+    slope, = torch.autograd.grad(losses["miac"] + losses["piac"], student.logits)
+    assert slope[..., :32].any()
+    assert not slope[..., 32:].any()
+
+
+def test_maps_that_are_not_finite_hold_no_nuclei_and_leave_the_error_to_the_loop(priors):
+    models = Models(hovernet=Says(MANY), teacher=Says(MANY))
+    models.hovernet.scale.data.fill_(float("nan"))
+    losses = step(models, seen(MANY), TINY, priors)
+    assert not torch.isfinite(sum(losses.values()))
+
+
+def test_areas_need_one_resolution(tmp_path):
+    known, unknown = simulate("breast", 64, seed=5), simulate("kidney", 64, seed=6).weaken("nothing")
+    for other, found in ((None, "0.25, None"), (0.5, "0.25, 0.5")):
+        pair = [known, replace(unknown, mpp=other)]
+        with pytest.raises(InvalidSample, match=f"per pixel are {found}"):
+            train(pair, TINY, checkpoint=tmp_path, progress=False)
+    _, history = train(pair, replace(TINY, piac=0.0), checkpoint=tmp_path, progress=False)
+    assert history.finished
 
 
 def test_the_whole_runs_repeats_and_is_found_again(tmp_path):

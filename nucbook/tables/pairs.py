@@ -20,7 +20,7 @@ def differences(
     profile : whose runs are taken; those at "quick" are on simulated tissue.
     draws   : of the bootstrap, which draws seeds with replacement, and within each seed images: both the
               training's luck and the choice of test images count.
-    cells   : what the rows have in common, as labels="1/16", dataset="MoNuSeg".
+    cells   : values of other columns that the rows have in common: labels, dataset.
 
     Rows are paired by seed, fold and image; what only one of them has is left out. Returns a frame
     indexed by row: mean, difference, low, high, seeds. Raises ValueError where `against` has no runs.

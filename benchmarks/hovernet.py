@@ -117,7 +117,6 @@ def steps(name: str, config: Config, priors) -> dict[str, float]:
     for _ in range(60 if name == "quick" else 20):                # until there are nuclei to be found
         step(agreeing)
     models.teacher.load_state_dict(models.hovernet.state_dict())
-    models.teacher.eval()
     spent = {"mean teacher": [], "IRCR-Net": []}
     for _ in range(STEPS):
         for key, compute in zip(spent, (agreeing, whole)):

@@ -175,15 +175,13 @@ def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:
     """
     samples = load_folder(images, mpp)
     kept = [s for s in samples if s.labelled or (kind == "points" and s.points is not None)]
+    what, partly = kind.removeprefix("some "), kind == "some masks"
     if not kept:
-        what = kind.removeprefix("some ")
         raise InvalidSample(f"{images}: not one of {len(samples)} images has {what}, which the method needs.")
     if len(kept) < len(samples):
-        without, used = len(samples) - len(kept), kind == "some masks"
-        what = "no masks and are used without" if used else f"no {kind} and are left out"
-        typer.echo(f"{without} of {len(samples)} images have {what}.")
-        return samples if used else kept
-    return kept
+        without, fate = len(samples) - len(kept), "used without" if partly else "left out"
+        typer.echo(f"{without} of {len(samples)} images have no {what} and are {fate}.")
+    return samples if partly else kept
 
 
 def pictures(paths: list[Path]) -> list[Path]:

@@ -41,17 +41,15 @@ def dealt(dataset: str, profile: str, labels: str, patch: int, seed: int) -> Par
     patch  : px, largest side of a patch; see `data.patches.pieces`.
 
     A tenth of the images is held out for validation (Lin et al. 2025, Sec. 4.1.1), but where the data
-    set brings a validation part of its own, or a single image. With one seed a smaller share lies within
-    a larger one.
+    set brings a validation part of its own. With one seed a smaller share lies within a larger one.
     Raises ValueError for labels that are no share, and what `data.load` and `Split.make` raise.
     """
     try:
         share = float(Fraction(labels.removesuffix("%")) / (100 if labels.endswith("%") else 1))
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"labels {labels!r} are no share of patches; write 1/8 or 100%.") from None
-    images = training_samples(dataset, profile)
-    samples = [piece for image in images for piece in pieces(image, patch)]
-    own = profile == "quick" or "validation" in CATALOG[dataset].parts or len(images) == 1
+    samples = [piece for image in training_samples(dataset, profile) for piece in pieces(image, patch)]
+    own = profile == "quick" or "validation" in CATALOG[dataset].parts
     split = Split.make(
         samples, by="patch", labelled=share, validation=0 if own else 0.1, test=0, seed=seed
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -38,6 +39,8 @@ ROWS = {                            # of rows that differ in the share of labels
 def test_a_row_runs(address, row, tmp_path, monkeypatch):
     for name in {row.dataset, *row.measured_on}:
         write(name, tmp_path / "data", size=64)
+    if row.dataset == "monusac":
+        second_image(tmp_path / "data" / "MoNuSAC" / "MoNuSAC_images_and_annotations")
     monkeypatch.setenv("NUCBOOK_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path / "cache"))
     table = replace(find(address), rows=(replace(row, folds=1),))
@@ -50,6 +53,15 @@ def test_a_row_runs(address, row, tmp_path, monkeypatch):
         assert line["data"] == "real"
         assert line["images"] > 0
         assert set(table.columns.values()) <= set(line["metrics"])
+
+
+def second_image(home):
+    """The one image of a tiny MoNuSAC once more, of another patient: a tenth of one cannot be held out."""
+    first, = home.iterdir()
+    other = first.name.replace("A9K0", "A9K1")
+    for file in first.iterdir():
+        (home / other).mkdir(exist_ok=True)
+        shutil.copy(file, home / other / file.name.replace(first.name, other))
 
 
 def configurations():

@@ -180,6 +180,16 @@ def start(config: Config, labelled: Sequence[Sample], unlabelled: Sequence[Sampl
     return labelled, len(labelled) + len(unlabelled), weights_identity(config.depth, config.init)
 
 
+def needed(unlabelled: Sequence[Sample]) -> Sequence[Sample]:
+    """The unlabelled samples; raises InvalidSample where there are none."""
+    if not unlabelled:
+        raise InvalidSample(
+            "every sample has masks, so there is nothing to learn from those without; add such images, "
+            "or train baselines.hovernet."
+        )
+    return unlabelled
+
+
 def trained(made: Mapping[str, Any], method: Method, config: Config) -> tuple[Segmenter, History]:
     """The segmenter and the history of what `learn` returned."""
     models = networks(config)

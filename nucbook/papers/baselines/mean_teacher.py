@@ -19,7 +19,7 @@ from nucbook.data.augment import Colour
 from nucbook.data.patches import Batch
 from nucbook.papers.baselines import hovernet
 from nucbook.papers.baselines.hovernet import Crops, coloured, crops, feature_maps, labelled_losses
-from nucbook.sample import InvalidSample, Sample
+from nucbook.sample import Sample
 from nucbook.segmenter import Method, Segmenter
 from nucbook.training.ema import Average
 from nucbook.training.fit import History
@@ -125,18 +125,8 @@ def run(
     Raises OutOfTime, and InvalidSample where either kind is missing.
     """
     labelled, patches, start = hovernet.start(config, labelled, unlabelled)
-    made = desk.do(agreeing, config, labelled, needed(unlabelled), patches, start)
+    made = desk.do(agreeing, config, labelled, hovernet.needed(unlabelled), patches, start)
     return hovernet.trained(made, METHOD, config)
-
-
-def needed(unlabelled: Sequence[Sample]) -> Sequence[Sample]:
-    """The unlabelled samples; raises InvalidSample where there are none."""
-    if not unlabelled:
-        raise InvalidSample(
-            "every sample has masks, so there is nothing to learn from those without; add such images, "
-            "or train baselines.hovernet."
-        )
-    return unlabelled
 
 
 train = partial(hovernet.train, run=run)

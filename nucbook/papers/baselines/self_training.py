@@ -12,7 +12,6 @@ import torch
 from nucbook.data.patches import Batch
 from nucbook.papers.baselines import hovernet
 from nucbook.papers.baselines.hovernet import coloured, crops
-from nucbook.papers.baselines.mean_teacher import needed
 from nucbook.sample import Sample
 from nucbook.segmenter import Method, Segmenter
 from nucbook.training.fit import History
@@ -62,7 +61,7 @@ def run(
     sample is missing.
     """
     labelled, patches, start = hovernet.start(config, labelled, unlabelled)
-    everything = [*labelled, *needed(unlabelled)]
+    everything = [*labelled, *hovernet.needed(unlabelled)]
     made = desk.do(hovernet.supervised, config, labelled, patches, start)
     for _ in range(config.rounds):
         found = desk.do(pseudo_labels, config, everything, made["weights"])

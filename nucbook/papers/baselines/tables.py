@@ -64,21 +64,16 @@ def run_classical(row: Row, context: Context) -> RunResult:
 
 def run_tissue(row: Row, context: Context) -> RunResult:
     """A U-Net that has seen simulated tissue only."""
-    return _measured(context, context.desk.do(simulated, context.config, tissue.simulator()))
+    trained = context.desk.do(simulated, context.config, tissue.simulator())
+    return _measured(context, segmenter(context.config, trained), trained["history"]["seconds"])
 
 
 def run_unet(row: Row, context: Context) -> RunResult:
     """A U-Net with all labels of `row.dataset`."""
     samples = training_samples(row.dataset, context.profile)
     start = weights_identity(context.config.layers, context.config.init)
-    return _measured(context, context.desk.do(supervised, context.config, samples, start))
-
-
-def _measured(context: Context, trained: dict[str, Any]) -> RunResult:
-    found = segmenter(context.config, trained)
-    segment = lambda image: found(image).instances
-    measured = {name: measure(segment, name, context.profile) for name in context.measured_on}
-    return RunResult(measured, init=trained["init"], seconds=trained["history"]["seconds"])
+    trained = context.desk.do(supervised, context.config, samples, start)
+    return _measured(context, segmenter(context.config, trained), trained["history"]["seconds"])
 
 
 def run_split(row: Row, context: Context, run: Callable) -> RunResult:
@@ -89,9 +84,13 @@ def run_split(row: Row, context: Context, run: Callable) -> RunResult:
     config = context.config
     parts = dealt(row.dataset, context.profile, row.labels, config.patch, context.run.seed)
     found, history = run(context.desk, config, parts.labelled, parts.unlabelled)
+    return _measured(context, found, history.seconds)
+
+
+def _measured(context: Context, found: Segmenter, seconds: float) -> RunResult:
     segment = lambda image: found(image).instances
     measured = {name: measure(segment, name, context.profile) for name in context.measured_on}
-    return RunResult(measured, init=found.card.init, seconds=history.seconds)
+    return RunResult(measured, init=found.card.init, seconds=seconds)
 
 
 METHODS = {

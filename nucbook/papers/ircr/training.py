@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from nucbook.papers.baselines.hovernet import crops
 from nucbook.papers.baselines.mean_teacher import (
     Views,
     consistency_loss,
-    needed,
     student_maps,
     teacher_maps,
     views,
@@ -76,14 +74,14 @@ def step(
     What the teacher sees is decoded and scored in a thread while the student's maps are computed.
     """
     teacher = teacher_maps(models, views)
-    valid, image = views.unlabelled.valid, views.unlabelled.image
-    seen = (thing.cpu() for thing in (teacher, image, valid))         # before the student's work is queued
-    maps, pixels, inside = next(seen), next(seen).numpy(), next(seen).numpy()
+    valid = views.unlabelled.valid
+    # To the host before the student's work is queued.
+    maps, pixels, inside = (thing.cpu() for thing in (teacher, views.unlabelled.image, valid))
+    pixels, inside = pixels.numpy(), inside.numpy()
 
     def read() -> tuple[np.ndarray, np.ndarray | None]:
         labels = nuclei(maps, inside)
-        trusted = config.piac and weights(labels, pixels, inside, priors, config, mpp)
-        return labels, trusted
+        return labels, weights(labels, pixels, inside, priors, config, mpp) if config.piac else None
 
     ahead = _BESIDE.submit(read) if config.piac or config.miac else None
     losses, student = student_maps(models, views)
@@ -96,8 +94,8 @@ def step(
         losses["piac"] = config.piac * piac_loss(student, teacher, trusted)
     if config.miac:
         pairs = match_batch(labels, nuclei(student, inside), config.radius).to(student.device)
-        student, teacher = (maps * valid[:, None] for maps in (student, teacher))   # boundaries reach beyond
-        losses["miac"] = config.miac * miac_loss(student, teacher, pairs, config.beta, config.union)
+        known = (each * valid[:, None] for each in (student, teacher))             # boundaries reach beyond
+        losses["miac"] = config.miac * miac_loss(*known, pairs, config.beta, config.union)
     return losses
 
 
@@ -139,7 +137,7 @@ def run(
     `Priors.fit` raises.
     """
     labelled, patches, start = hovernet.start(config, labelled, unlabelled)
-    everything = [*labelled, *needed(unlabelled)]
+    everything = [*labelled, *hovernet.needed(unlabelled)]
     priors, mpp = None, None
     if config.piac:
         mpp = resolution(everything)
@@ -162,11 +160,4 @@ def resolution(samples: Sequence[Sample]) -> float:
     return known.pop()
 
 
-def train(
-    samples: Sequence[Sample], config: Config, *, seed: int = 0, checkpoint: str | Path | None = None,
-    minutes: float | None = None, progress: bool = True,
-) -> tuple[Segmenter, History]:
-    """`run` at a desk of its own, on samples with and without masks; arguments as `hovernet.train`."""
-    return hovernet.train(
-        samples, config, seed=seed, checkpoint=checkpoint, minutes=minutes, progress=progress, run=run
-    )
+train = partial(hovernet.train, run=run)

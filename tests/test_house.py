@@ -56,6 +56,15 @@ def test_notebooks_are_committed_without_outputs(file):
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=relative)
+def test_code_that_a_chapter_shows_fits_its_page(file):
+    """92 characters beside both sidebars of a laptop screen; see `book/_static/nucbook.css`."""
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    shown = ["".join(cell["source"]) for cell in code if "hide-input" not in cell["metadata"].get("tags", [])]
+    assert [line for text in shown for line in text.splitlines() if len(line) > 92] == []
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=relative)
 def test_notebooks_hold_one_exercise_with_a_folded_solution(file):
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")

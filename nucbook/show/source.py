@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ def source(thing: Any, docstring: bool = True) -> Source:
 
     docstring : False keeps only its first line, where the chapter has just said the rest.
 
+    Comments follow their code at once: a page is narrower than an editor.
+
     Raises TypeError for what has no source in this library.
     """
     thing = inspect.unwrap(thing.fget if isinstance(thing, property) else thing)
@@ -44,6 +47,7 @@ def source(thing: Any, docstring: bool = True) -> Source:
         way_out = "show a function, class or method of it"
         raise TypeError(f"{thing!r} has no source in nucbook; {way_out}.") from None
     text = textwrap.dedent("".join(lines)).rstrip()
+    text = re.sub(r"(?<=\S) {3,}# ", "  # ", text)
     return Source((PACKAGE.name / file).as_posix(), start, text if docstring else _without_docstring(text))
 
 

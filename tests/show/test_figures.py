@@ -127,6 +127,9 @@ def test_a_table_rounds_marks_the_best_and_writes_dashes():
     assert "0.123" not in html
     assert "–" in html
     assert html.count("font-weight: bold") == 1
+    named = show.table(frame.set_index("name")).to_html()
+    assert named.count("<tr>") == 1 + len(frame)            # one header, with the name in its corner
+    assert ">name</th>" in named
 
 
 def test_curves_of_a_training_show_the_one_loss_once_and_several_with_their_sum():

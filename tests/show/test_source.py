@@ -1,10 +1,12 @@
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 import nucbook
 from nucbook.nuclei import Nuclei
+from nucbook.papers.baselines.hovernet_losses import hv_gradient_loss
 from nucbook.sample import to_rgb
 from nucbook.show import source
 
@@ -33,6 +35,12 @@ def test_a_trimmed_docstring_keeps_its_first_line_and_all_the_code():
     assert "Converted with a warning" not in str(short)
     code = lambda shown: [ast.dump(node) for node in ast.parse(str(shown)).body[0].body[1:]]
     assert code(full) == code(short)
+
+
+def test_comments_follow_their_code_whatever_their_column_in_the_file():
+    text = str(source(hv_gradient_loss))
+    assert "\n    kernel = torch.stack([right, right.T])[:, None]  # (2, 1, 5, 5)\n" in text
+    assert not re.search(r"\S {3,}# ", text)
 
 
 def test_a_notebook_gets_the_file_name_and_highlighted_python():

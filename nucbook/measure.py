@@ -10,7 +10,7 @@ import numpy as np
 from nucbook import data
 from nucbook.data import SIMULATED
 from nucbook.data.catalog import CATALOG
-from nucbook.data.patches import pieces
+from nucbook.data.patches import patches
 from nucbook.metrics import evaluate_many
 from nucbook.rows import Measured
 from nucbook.sample import Sample
@@ -38,7 +38,7 @@ def dealt(dataset: str, profile: str, labels: str, patch: int, seed: int) -> Par
     """The training images as patches, of which a share drawn by `seed` keeps its masks.
 
     labels : that share, as "1/8" or "100%".
-    patch  : px, largest side of a patch; see `data.patches.pieces`.
+    patch  : px, largest side of a patch; see `data.patches.patches`.
 
     A tenth of the images is held out for validation (Lin et al. 2025, Sec. 4.1.1), but where the data
     set brings a validation part of its own. With one seed a smaller share lies within a larger one.
@@ -48,7 +48,7 @@ def dealt(dataset: str, profile: str, labels: str, patch: int, seed: int) -> Par
         share = float(Fraction(labels.removesuffix("%")) / (100 if labels.endswith("%") else 1))
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"labels {labels!r} are no share of patches; write 1/8 or 100%.") from None
-    samples = [piece for image in training_samples(dataset, profile) for piece in pieces(image, patch)]
+    samples = [each for image in training_samples(dataset, profile) for each in patches(image, patch)]
     own = profile == "quick" or "validation" in CATALOG[dataset].parts
     split = Split.make(
         samples, by="patch", labelled=share, validation=0 if own else 0.1, test=0, seed=seed

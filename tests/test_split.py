@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucbook.data.patches import patches
+from nucbook.data.patches import grid
 from nucbook.sample import InvalidSample, Sample
 from nucbook.split import PARTS, InvalidSplit, Split
 
@@ -24,7 +24,7 @@ def sample(name: str, **columns) -> Sample:
 def hospital(images: int, patients: int) -> list[Sample]:
     """Images of patients, each cut into four patches that overlap."""
     whole = [sample(f"i{i}", meta={"patient": f"p{i % patients}"}) for i in range(images)]
-    return [patch for one in whole for patch in patches(one, size=6, overlap=4)]
+    return [one.crop(row, column, 6, 6) for one in whole for row, column in grid(one.shape, 6, overlap=4)]
 
 
 def units_of(split: Split, samples, key: str) -> dict[str, set]:

@@ -124,19 +124,11 @@ def grid(shape: tuple[int, int], size: int, overlap: int = 0) -> Iterator[tuple[
     return ((row, column) for row in starts[0] for column in starts[1])
 
 
-def patches(sample: Sample, size: int, overlap: int = 0) -> list[Sample]:
-    """A sample cut into patches by `grid`; `meta` keeps the image they come from, for splits.
-
-    Raises InvalidSample where the image is smaller than a patch.
-    """
-    return [sample.crop(row, column, size, size) for row, column in grid(sample.shape, size, overlap)]
-
-
-def pieces(sample: Sample, size: int) -> list[Sample]:
+def patches(sample: Sample, size: int) -> list[Sample]:
     """A sample cut into as few patches as cover it, none larger than `size` and no two overlapping.
 
     They are about equal: 1000 px and `size` 256 make four of 250, where patches of just 256 would leave
-    232 px over. `meta` keeps the image they come from.
+    232 px over. `meta` keeps the image they come from, for splits.
     """
     edges = [
         np.linspace(0, length, math.ceil(length / size) + 1).round().astype(int).tolist()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from nucbook.data.augment import Colour, Geometry
-from nucbook.data.patches import Batch, PatchBank, pieces
+from nucbook.data.patches import Batch, PatchBank, patches
 from nucbook.instances import hovernet
 from nucbook.networks import HoVerNet, initialise
 from nucbook.networks.encoder import weights_identity
@@ -206,7 +206,7 @@ def train(
 
     checkpoint : folder of finished stages and of the one that was broken off; None = the user's cache.
     """
-    cut = [piece for sample in samples for piece in pieces(sample, config.patch)]
+    cut = [patch for sample in samples for patch in patches(sample, config.patch)]
     labelled = [sample for sample in cut if sample.labelled]
     unlabelled = [sample for sample in cut if not sample.labelled]
     return run(Desk(seed, checkpoint, minutes, progress), config, labelled, unlabelled)

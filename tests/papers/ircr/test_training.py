@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nucbook import data
-from nucbook.data.patches import Batch, pieces
+from nucbook.data.patches import Batch, patches
 from nucbook.data.tissue import simulate
 from nucbook.papers.baselines import hovernet
 from nucbook.papers.baselines.mean_teacher import Views
@@ -176,7 +176,7 @@ def test_priors_are_external_or_refused():
 
 
 def test_priors_on_too_few_nuclei_are_refused(monkeypatch):
-    few = [sample for sample in pieces(data.load("tissue", "validation")[0], 64)][:1]
+    few = [sample for sample in patches(data.load("tissue", "validation")[0], 64)][:1]
     monkeypatch.setattr(training.data, "load", lambda name, part: few)
     with pytest.raises(ValueError, match="add images until there are 20"):
         run(Desk(progress=False), TINY, few, [few[0].weaken("nothing")])

@@ -6,12 +6,13 @@ predict overlapping masks, so each instance keeps its own crop of a mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from scipy import ndimage
+from skimage.measure import find_contours
 
 
 class InvalidNuclei(ValueError):
@@ -97,32 +98,6 @@ class Nuclei:
         return cls(labels.shape, np.array(boxes, np.int32), masks, scores, classes)
 
     @classmethod
-    def from_polygons(
-        cls, polygons: Iterable[np.ndarray], shape: tuple[int, int], scores=None, classes=None
-    ) -> Nuclei:
-        """Filled outlines, each (V, 2) as (row, column) pixel centres, clipped to the image.
-
-        A pixel on the outline belongs to the nucleus. An outline without any pixel inside the
-        image is dropped with its score and class.
-        """
-        boxes, masks, kept = [], [], []
-        height, width = shape
-        for i, polygon in enumerate(polygons):
-            points = np.round(np.asarray(polygon, dtype=float)).astype(np.int32)
-            r0, c0 = points.min(0)
-            r1, c1 = points.max(0) + 1
-            canvas = np.zeros((r1 - r0, c1 - c0), np.uint8)
-            cv2.fillPoly(canvas, [(points - (r0, c0))[:, ::-1].copy()], 1)
-            t, l, b, r = max(r0, 0), max(c0, 0), min(r1, height), min(c1, width)
-            mask = canvas[t - r0 : max(b - r0, 0), l - c0 : max(r - c0, 0)].astype(bool)
-            if mask.size and mask.any():
-                boxes.append((t, l, b, r))
-                masks.append(mask)
-                kept.append(i)
-        pick = lambda column: None if column is None else np.asarray(column)[kept]
-        return cls(shape, np.array(boxes, np.int32), masks, pick(scores), pick(classes)).tight()
-
-    @classmethod
     def concatenate(cls, parts: Sequence[Nuclei], shape: tuple[int, int] | None = None) -> Nuclei:
         """All rows of `parts`, which share one image; `shape` is needed when there are none."""
         parts = list(parts)
@@ -197,13 +172,13 @@ class Nuclei:
         return labels
 
     def to_polygons(self) -> list[np.ndarray]:
-        """Outline of the largest piece of each mask, float64 (V, 2) as (row, column) pixel centres."""
-        polygons = []
-        for (r0, c0, _, _), mask in zip(self.boxes, self.masks):
-            pieces, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-            largest = max(pieces, key=cv2.contourArea) if pieces else np.zeros((0, 1, 2))
-            polygons.append(largest[:, 0, ::-1].astype(float) + np.array([r0, c0]))
-        return polygons
+        """Outline of the largest piece of each mask, float64 (V, 2).
+
+        Vertices are (row, column), pixel centres at integers. They lie between the pixels inside and those
+        outside: the outline holds the area of the piece and its holes less half a pixel. Empty masks have
+        no vertex.
+        """
+        return [_outline(mask) + box[:2] for box, mask in zip(self.boxes, self.masks)]
 
     def shifted(self, rows: int, columns: int, shape: tuple[int, int]) -> Nuclei:
         """The same instances moved into an image of another shape (a block into its slide)."""
@@ -230,6 +205,15 @@ def _column(values, count: int, default, dtype, name: str) -> np.ndarray:
     if len(column) != count:
         raise InvalidNuclei(f"{name}: {len(column)} values for {count} boxes.")
     return column
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    rings = find_contours(np.pad(mask, 1).astype(np.float32), 0.5, fully_connected="high")
+    if not rings:
+        return np.zeros((0, 2))
+    ring = max(rings, key=lambda ring: cv2.contourArea(ring.astype(np.float32)))[:-1] - 1
+    to, on = ring - np.roll(ring, 1, 0), np.roll(ring, -1, 0) - ring
+    return ring[to[:, 0] * on[:, 1] != to[:, 1] * on[:, 0]]  # without vertices on a straight line
 
 
 def _rotated_box(box: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:

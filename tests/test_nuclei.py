@@ -1,11 +1,13 @@
 """Instances as columns: label map, polygons and back."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from nucbook.data.readers.polygons import paint
 from nucbook.nuclei import InvalidNuclei, Nuclei
 
 maps = arrays(
@@ -42,25 +44,19 @@ def test_rows_are_selected_with_all_their_columns():
     assert len(nuclei[:0]) == 0
 
 
-def test_polygon_outline_belongs_to_the_nucleus():
-    square = np.array([[1, 1], [1, 3], [3, 3], [3, 1]])
-    nuclei = Nuclei.from_polygons([square], (6, 6))
-    assert nuclei.areas.tolist() == [9]
-    assert nuclei.boxes.tolist() == [[1, 1, 4, 4]]
-
-
-def test_polygons_are_clipped_and_those_outside_dropped_with_their_class():
-    inside, across, outside = (np.array([[0, 0], [0, 3], [3, 3], [3, 0]]) + shift for shift in (1, 4, 20))
-    nuclei = Nuclei.from_polygons([inside, outside, across], (6, 6), classes=[1, 2, 3])
-    assert nuclei.classes.tolist() == [1, 3]
-    assert nuclei.areas.tolist() == [16, 4]
-
-
 def test_outlines_give_the_mask_back():
     rows, columns = np.mgrid[:40, :40]
     labels = (((rows - 15) / 10) ** 2 + ((columns - 20) / 15) ** 2 < 1).astype(np.int32)
     polygon = Nuclei.from_labels(labels).to_polygons()[0]
-    assert (Nuclei.from_polygons([polygon], labels.shape).to_labels() == labels).all()
+    assert (paint([[polygon]], labels.shape) == labels).all()
+    assert cv2.contourArea(polygon.astype(np.float32)) == (labels > 0).sum() - 0.5
+
+
+def test_the_outline_of_a_bar_has_no_vertex_on_its_sides_and_none_is_left_of_nothing():
+    masks = [np.ones((1, 5), bool), np.zeros((2, 2), bool)]
+    bar, nothing = Nuclei((9, 9), [(2, 3, 3, 8), (0, 0, 2, 2)], masks).to_polygons()
+    assert sorted(map(tuple, bar)) == [(1.5, 3), (1.5, 7), (2, 2.5), (2, 7.5), (2.5, 3), (2.5, 7)]
+    assert nothing.shape == (0, 2)
 
 
 def test_rotated_box_of_an_empty_mask_is_its_centre():

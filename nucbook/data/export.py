@@ -15,12 +15,12 @@ from nucbook.nuclei import Nuclei
 def to_geojson(nuclei: Nuclei, class_names: Mapping[int, str] | None = None) -> dict:
     """A GeoJSON collection as QuPath imports it: one detection a nucleus, (x, y) in pixels.
 
-    QuPath measures from the corner of a pixel, the library from its centre: 0.5 px are added. A
-    nucleus of fewer than three outline points is left out; it has no area as a polygon.
+    QuPath measures from the corner of a pixel, the library from its centre: 0.5 px are added. Empty
+    masks are left out.
     """
     features = []
     for polygon, score, kind in zip(nuclei.to_polygons(), nuclei.scores, nuclei.classes):
-        if len(polygon) < 3:
+        if not len(polygon):
             continue
         ring = (polygon[:, ::-1] + 0.5).tolist()
         properties = {"objectType": "detection", "measurements": {"score": round(float(score), 4)}}
@@ -41,7 +41,12 @@ def write(
 ) -> None:
     """Write `stem.geojson` and, with `labels`, `stem.tif`: a uint32 label map, zlib inside."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(to_geojson(nuclei, class_names))
-    Path(f"{stem}.geojson").write_text(text, encoding="utf-8")
-    if labels:
-        tifffile.imwrite(f"{stem}.tif", nuclei.to_labels().astype(np.uint32), compression="zlib")
+    outlines, *maps = written(stem, labels)
+    outlines.write_text(json.dumps(to_geojson(nuclei, class_names)), encoding="utf-8")
+    for path in maps:
+        tifffile.imwrite(path, nuclei.to_labels().astype(np.uint32), compression="zlib")
+
+
+def written(stem: Path, labels: bool = True) -> list[Path]:
+    """The files that `write` writes."""
+    return [Path(f"{stem}{suffix}") for suffix in (".geojson", ".tif")[: 1 + labels]]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,14 +105,20 @@ def fit(
     config           : whatever else makes this run what it is; a checkpoint of another config is refused.
     minutes          : time limit of this call; then it stops cleanly with `history.finished` False.
 
+    An interrupt (Ctrl-C, the notebook's stop button) lets the step end and writes a checkpoint before
+    KeyboardInterrupt is raised; a second one does not wait.
+
     Returns the History. The networks end on the device, in eval mode.
-    Raises NotFinite with step and loss, BadCheckpoint, ValueError for a part or network that is not there.
+    Raises NotFinite with step and loss, BadCheckpoint, ValueError for a part or network that is not there,
+    or fewer than no steps.
     """
+    if steps < 0:
+        raise ValueError(f"{steps} steps of {stage!r}; a training has none or more.")
     started = time.monotonic()
     averages = dict(averages or {})
     still = (*frozen, *averages)
     accelerator = accelerator_for(mixed_precision)
-    with prepared(models, accelerator, still) as models:
+    with prepared(models, accelerator, still) as models, interrupts(accelerator) as interrupted:
         for average in averages.values():
             part(models, average.of)                        # there, or an error before the first step
         groups = parameter_groups(models, learning_rate)
@@ -130,7 +139,7 @@ def fit(
         bar = tqdm(total=steps, initial=first, desc=stage, disable=quiet)
 
         for i in range(first, steps):
-            if _out_of_time(started, minutes, accelerator):
+            if interrupted() or _out_of_time(started, minutes, accelerator):
                 break
             models.step = i
             set_modes(models, still)
@@ -164,6 +173,8 @@ def fit(
             history.finished = history.step == steps
             if history.finished or history.step > first:
                 keeper.save(history, pending)
+        if interrupted():
+            raise KeyboardInterrupt
     return history
 
 
@@ -210,6 +221,29 @@ def as_numbers(pending: Sequence[Mapping[str, Tensor | float]]) -> list[dict[str
 
 def _shapes(network: nn.Module) -> dict[str, list[int]]:
     return {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+@contextmanager
+def interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
+    """Whether the user has asked to stop, as a function; the second request is KeyboardInterrupt at once.
+
+    Only where one process trains, in the main thread, and interrupts are not ignored (`nohup`).
+    """
+    asked, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    alone = accelerator.num_processes == 1 and threading.current_thread() is threading.main_thread()
+    if not alone or before in (signal.SIG_IGN, None):
+        yield asked.is_set
+        return
+
+    def ask(*_: Any) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _out_of_time(started: float, minutes: float | None, accelerator: Accelerator) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 from functools import partial
 
 import numpy as np
@@ -370,3 +371,40 @@ def test_precision_is_of_the_forward_pass_alone(precision):
     assert net[0].weight.dtype == torch.float32
     assert net(torch.zeros(1, 3, 8, 8)).dtype == torch.float32
     assert_same(copy.deepcopy(net), net)
+
+
+def test_an_interrupt_lets_the_step_end_and_nothing_is_lost(tmp_path):
+    whole, stopped = small_network(), small_network()
+    fit(step, {"net": whole}, batches, steps=8, progress=False)
+
+    def interrupted_step(models, batch):
+        if models.step == 4:
+            signal.raise_signal(signal.SIGINT)
+        return step(models, batch)
+
+    orders = {"steps": 8, "checkpoint": tmp_path, "progress": False}
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(interrupted_step, {"net": stopped}, batches, **orders)
+    assert signal.getsignal(signal.SIGINT) is before
+    seen = []
+    history = fit(lambda *a: seen.append(a[0].step) or step(*a), {"net": stopped}, batches, **orders)
+    assert seen == [5, 6, 7]
+    assert history.finished
+    for name, tensor in weights(whole).items():
+        assert np.array_equal(tensor, weights(stopped)[name]), name
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path):
+    def twice(models, batch):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the step went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(twice, {"net": small_network()}, batches, steps=3, checkpoint=tmp_path, progress=False)
+
+
+def test_fewer_than_no_steps_are_refused():
+    with pytest.raises(ValueError, match="-5 steps of 'train'"):
+        fit(step, {"net": small_network()}, batches, steps=-5)

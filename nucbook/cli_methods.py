@@ -1,4 +1,4 @@
-"""`nucbook train, predict, pretrain, table`: the library from the command line."""
+"""`nucbook train, predict, score, pretrain, table`: the library from the command line."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import pandas as pd
 import torch
 import typer
 from tqdm import tqdm
 
 from nucbook.data import load_folder
-from nucbook.data.export import write
+from nucbook.data.export import write, written
 from nucbook.data.item import UnreadableFile
-from nucbook.data.readers.images import PICTURES, read_rgb
+from nucbook.data.readers.folder import picture_files
+from nucbook.data.readers.geojson import read_features
+from nucbook.data.readers.images import PICTURES, read_labels, read_rgb
+from nucbook.data.readers.polygons import paint
 from nucbook.data.slides import SLIDES, Slide
+from nucbook.metrics import evaluate_many
 from nucbook.networks.encoder import save_tissue_weights
 from nucbook.nuclei import Nuclei
+from nucbook.papers import METHODS
 from nucbook.papers.baselines import tables as baselines
 from nucbook.papers.baselines import tissue
 from nucbook.sample import InvalidSample, Sample
-from nucbook.segmenter import Segmenter, find_method
+from nucbook.segmenter import CARD, Segmenter, find_method
 from nucbook.tables import find
 from nucbook.tables.render import compare
 from nucbook.tables.run import run_table
@@ -45,6 +52,9 @@ def said():
     """An error a user can act on becomes its message and exit code 1, not a traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        typer.echo("nucbook: interrupted; the same command goes on.", err=True)
+        raise typer.Exit(130) from None
     except (ValueError, OSError, OutOfTime) as error:  # InvalidSample, BadModel, … are ValueErrors
         typer.echo(f"nucbook: {error}", err=True)
         raise typer.Exit(1) from error
@@ -55,24 +65,28 @@ def train(
         Path, typer.Argument(help="Folder of images with labels (`nucbook data check FOLDER`).")
     ],
     out: Annotated[Path, typer.Option(help="Folder the model is written to.")],
-    method: Annotated[str, typer.Option(help="baselines.unet, weaknucleiseg, …")] = "baselines.unet",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "baselines.unet",
     profile: Profile = None,
     changes: Changes = None,
     seed: Seed = 0,
     minutes: Minutes = None,
     mpp: Annotated[
-        float | None, typer.Option(help="Micrometres per pixel of the images, for the card.")
+        float | None, typer.Option(help="Micrometres per pixel of the images; ircr must know it.")
     ] = None,
 ) -> None:
     """Train a method on your own images. Without --profile: paper where there is a GPU, else short."""
     with said():
+        if (out / CARD).exists():
+            raise FileExistsError(f"{out}: holds a finished model; give another --out, or delete it.")
         found = find_method(method)
         kind = found.learns_from
         samples = annotated(images, mpp, kind)
         profile = profile or ("paper" if torch.cuda.is_available() else "short")
         config = resolve(found.config, "own", profile, command_line=pairs(changes))
         typer.echo(f"{method} at profile {profile}: {len(samples)} images with {kind} in {images}")
-        teach = importlib.import_module(f"nucbook.papers.{method}").train
+        teach = getattr(importlib.import_module(f"nucbook.papers.{method}"), "train", None)
+        if teach is None:
+            raise ValueError(f"{method} has nothing to learn; there are {', '.join(METHODS)}.")
         card = {
             "data": f"{len(samples)} images of {images.name}, {sum(s.labelled for s in samples)} with masks",
             "licence": "the trainer's own images",
@@ -81,7 +95,7 @@ def train(
         segmenter, history = teach(samples, config, seed=seed, checkpoint=out / "checkpoint", minutes=minutes)
         histories = history.values() if isinstance(history, Mapping) else [history]
         if not all(one.finished for one in histories):
-            raise OutOfTime("stopped at the time limit; the same command goes on.")
+            raise OutOfTime("the time limit came first; the same command goes on.")
         Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
         typer.echo(f"saved to {out}; next: nucbook predict {out} IMAGES --out RESULTS")
@@ -91,11 +105,13 @@ def predict(
     model: Annotated[Path, typer.Argument(help="Folder that `nucbook train` wrote.")],
     images: Annotated[list[Path], typer.Argument(help="Images, slides, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder the results are written to.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace older results.")] = False,
 ) -> None:
     """Segment images: polygons for QuPath (.geojson) and label maps (.tif); of slides, polygons alone."""
     with said():
         segmenter = Segmenter.load(model)
         files = pictures(images)
+        check_results(files, out, overwrite)
     failed = 0
     for path in tqdm(files, desc="predict", disable=len(files) < 2):
         try:
@@ -125,6 +141,29 @@ def predict_one(segmenter: Segmenter, path: Path, out: Path) -> int:
     nuclei = Nuclei.concatenate(segmenter.segment(slide), slide.shape[:2])
     write(nuclei, out / path.stem, names, labels=False)
     return len(nuclei)
+
+
+def score(
+    found: Annotated[Path, typer.Argument(help="Folder that `nucbook predict` wrote.")],
+    truth: Annotated[Path, typer.Argument(help="Folder of the images with their labels.")],
+) -> None:
+    """Compare what was found with masks, image by image; images without masks are left out."""
+    with said():
+        samples = annotated(truth, None, "masks")
+        report = evaluate_many((sample.label_map, read_found(found, sample)) for sample in samples)
+        rows = pd.DataFrame(report.per_image, [sample.name for sample in samples])
+        rows.loc["mean"] = report.mean
+        typer.echo(rows.round(3).to_string())
+
+
+def read_found(folder: Path, sample: Sample) -> np.ndarray:
+    """The label map that `predict` wrote for a sample; where there are polygons alone, these painted."""
+    outlines, labels = written(folder / sample.name)
+    if labels.exists():
+        return read_labels(labels)
+    if not outlines.exists():
+        raise UnreadableFile(labels, "it is missing", "segment its image too, or take its labels away")
+    return paint(read_features(outlines).outlines, sample.shape)
 
 
 def pretrain(
@@ -181,26 +220,41 @@ def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:
     if len(kept) < len(samples):
         without, fate = len(samples) - len(kept), "used without" if partly else "left out"
         typer.echo(f"{without} of {len(samples)} images have no {what} and are {fate}.")
+    outlined = sum(sample.labelled for sample in kept)
+    if kind == "points" and outlined:
+        typer.echo(f"The points of {outlined} images are the centres of their masks.")
     return samples if partly else kept
 
 
 def pictures(paths: list[Path]) -> list[Path]:
-    """The images and slides among files and folders; raises FileNotFoundError where there is none."""
+    """The images and slides among files and folders, without labels that lie beside them.
+
+    Raises FileNotFoundError where there is none.
+    """
     found = []
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder.")
-        inside = (
-            sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES + SLIDES)
-            if path.is_dir()
-            else [path]
-        )
-        found += [p for p in inside if not p.name.startswith(".")]
+        found += picture_files(path, PICTURES + SLIDES) if path.is_dir() else [path]
     if not found:
         raise FileNotFoundError(
             f"{paths[0]}: no images in it; there should be {', '.join(PICTURES + SLIDES)}."
         )
     return found
+
+
+def check_results(files: list[Path], out: Path, overwrite: bool) -> None:
+    """Raises FileExistsError where a result would replace an image, another result or an older file."""
+    images, image_of = {path.resolve() for path in files}, {}
+    for path in files:
+        for result in written(out / path.stem, labels=path.suffix.lower() not in SLIDES):
+            other = image_of.setdefault(result.resolve(), path)
+            if other.resolve() != path.resolve():
+                raise FileExistsError(f"{other} and {path} have one name; give each an --out of its own.")
+            if result.resolve() in images:
+                raise FileExistsError(f"{result}: would be replaced by its own result; give another --out.")
+            if result.exists() and not overwrite:
+                raise FileExistsError(f"{result}: is there already; give another --out, or --overwrite.")
 
 
 def pairs(changes: list[str] | None) -> dict[str, Any]:
@@ -214,5 +268,5 @@ def pairs(changes: list[str] | None) -> dict[str, Any]:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `nucbook`."""
-    for command in (train, predict, pretrain, table):
+    for command in (train, predict, score, pretrain, table):
         app.command()(command)

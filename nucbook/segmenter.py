@@ -206,20 +206,23 @@ class Segmenter:
 
 def find_method(name: str, source: str | Path = "method") -> Method:
     """The METHOD of a module under `nucbook.papers`, and of no other; raises BadModel naming `source`."""
-    if not re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*", name):
-        raise BadModel(f"{source}: {name!r} is no method's name, as 'weaknucleiseg'.")
+    papers = importlib.import_module("nucbook.papers")
     try:
-        method = importlib.import_module(f"nucbook.papers.{name}").METHOD
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise BadModel(f"{source}: nucbook {__version__} has no method {name!r} ({error}).") from error
-    return method
+        if re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*", name):
+            return importlib.import_module(f"{papers.__name__}.{name}").METHOD
+    except (ModuleNotFoundError, AttributeError):
+        pass
+    there = ", ".join(papers.METHODS)
+    raise BadModel(f"{source}: nucbook {__version__} has no method {name!r}; there are {there}.")
 
 
 def _read_card(path: Path) -> dict[str, Any]:
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadModel(f"{path}: no such file; give the folder that Segmenter.save wrote.") from None
+        why = "its training has not finished: call it again" if (path.parent / "checkpoint").is_dir() else ""
+        way_out = why or "give the folder that `nucbook train` or Segmenter.save wrote"
+        raise BadModel(f"{path}: no such file; {way_out}.") from None
     except (OSError, ValueError) as error:
         raise BadModel(f"{path}: cannot be read ({error}); copy the model again, or train again.") from error
     if not isinstance(written, dict) or written.get("format") != FORMAT:

@@ -10,8 +10,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from nucbook.cli import app
+from nucbook.data.export import write
 from nucbook.data.readers.geojson import read_features
+from nucbook.data.readers.polygons import paint
 from nucbook.data.tissue import simulate
+from nucbook.nuclei import Nuclei
 from nucbook.segmenter import Segmenter
 
 TINY = [
@@ -70,11 +73,69 @@ def test_predicted_polygons_and_label_maps_tell_the_same(model, slides, tmp_path
     assert len(list(tmp_path.glob("*.geojson"))) == 3
     labels = tifffile.imread(tmp_path / "slide0.tif")
     assert labels.shape == (96, 96)
-    count = len(np.unique(labels[labels > 0]))
-    assert (
-        abs(len(read_features(tmp_path / "slide0.geojson").outlines) - count) <= 2
-    )  # slivers have no polygon
+    outlines = read_features(tmp_path / "slide0.geojson").outlines
+    assert np.array_equal(paint(outlines, (96, 96)) > 0, labels > 0)
     assert json.loads((tmp_path / "slide0.geojson").read_text())["type"] == "FeatureCollection"
+
+
+def test_nothing_is_written_over(model, slides, tmp_path):
+    tiff, twin = tmp_path / "in" / "a.tif", tmp_path / "a.png"
+    tiff.parent.mkdir()
+    Image.open(slides / "images" / "slide0.png").save(tiff)
+    Image.open(slides / "images" / "slide1.png").save(twin)
+    content = tiff.read_bytes()
+    done = call("predict", model, tiff.parent, "--out", tiff.parent, "--overwrite")
+    assert done.exit_code == 1
+    assert "a.tif: would be replaced by its own result" in done.output
+    assert tiff.read_bytes() == content
+    done = call("predict", model, tiff, twin, "--out", tmp_path / "out")
+    assert "have one name" in done.output
+    assert not (tmp_path / "out").exists()
+    assert call("predict", model, tiff, "--out", tmp_path / "out").exit_code == 0
+    again = call("predict", model, tiff, "--out", tmp_path / "out")
+    assert again.exit_code == 1
+    assert "is there already; give another --out, or --overwrite" in again.output
+    assert call("predict", model, tiff, "--out", tmp_path / "out", "--overwrite").exit_code == 0
+    again = call("train", slides, "--out", model, *TINY)
+    assert again.exit_code == 1
+    assert "holds a finished model" in again.output
+
+
+def test_labels_beside_images_are_not_segmented_but_compared(model, slides, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for i in range(2):
+        Image.open(slides / "images" / f"slide{i}.png").save(mine / f"slide{i}.png")
+        Image.open(slides / "labels" / f"slide{i}.png").save(mine / f"slide{i}_labels.png")
+    assert call("predict", model, mine, "--out", tmp_path / "out").exit_code == 0
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.tif")) == ["slide0.tif", "slide1.tif"]
+    done = call("score", tmp_path / "out", mine)
+    assert done.exit_code == 0, done.output
+    assert all(word in done.output for word in ("slide0", "slide1", "mean", "aji", "pq"))
+    (tmp_path / "out" / "slide0.tif").unlink()              # as of a slide: polygons alone
+    assert call("score", tmp_path / "out", mine).output == done.output
+    (tmp_path / "out" / "slide0.geojson").unlink()
+    missing = call("score", tmp_path / "out", mine)
+    assert missing.exit_code == 1
+    assert "slide0.tif: it is missing; segment its image too" in missing.output
+
+
+def test_truth_compared_with_itself_is_perfect(slides, tmp_path):
+    for i in range(2):
+        labels = np.array(Image.open(slides / "labels" / f"slide{i}.png"))
+        write(Nuclei.from_labels(labels.astype(np.int32)), tmp_path / f"slide{i}")
+    done = call("score", tmp_path, slides)
+    assert done.output.splitlines()[-1].split() == ["mean"] + 11 * ["1.0"]
+
+
+def test_an_interrupted_training_says_that_it_goes_on(slides, tmp_path, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nucbook.papers.baselines.unet.train", interrupted)
+    done = call("train", slides, "--out", tmp_path, *TINY)
+    assert done.exit_code == 130
+    assert "interrupted; the same command goes on" in done.output
 
 
 def test_one_broken_image_does_not_cost_the_others(model, slides, tmp_path):
@@ -146,7 +207,10 @@ def test_images_without_masks_are_used_by_a_method_that_learns_from_some(tmp_pat
         (["train", "{slides}", "--out", "x", "--set", "steps"], "field=value"),
         (["predict", "{slides}", "{slides}/images", "--out", "x"], "model.json"),
         (["predict", "{model}", "nowhere.png", "--out", "x"], "nowhere.png"),
-        (["predict", "{model}", "{slides}", "--out", "x"], "no images in it"),
+        (["train", "{slides}", "--out", "x", "--method", "IRCR-Net"], "there are baselines.unet, "),
+        (["train", "{slides}", "--out", "x", "--method", "baselines.classical"], "has nothing to learn"),
+        (["train", "{slides}", "--out", "x", "--profile", "quick", "--set", "steps=-5"], "-5 steps"),
+        (["predict", "{model}", "{slides}/..", "--out", "x"], "no images in it"),
         (["table", "baselines/none"], "baselines/slides"),
         (["table", "baselines/slides", "--rows", "none"], "its rows are"),
     ],

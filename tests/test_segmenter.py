@@ -14,8 +14,9 @@ from scipy import ndimage
 from torch import nn
 
 from nucbook.nuclei import Nuclei
+from nucbook.papers import METHODS
 from nucbook.sample import InvalidSample
-from nucbook.segmenter import BadModel, Card, Method, Prediction, Segmenter
+from nucbook.segmenter import BadModel, Card, Method, Prediction, Segmenter, find_method
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def rewrite(path, change):
     [
         (
             lambda f: (f / "model.json").unlink(),
-            r"model\.json: no such file; give the folder that Segmenter\.save wrote",
+            r"model\.json: no such file; give the folder that `nucbook train` or",
         ),
         (lambda f: (f / "model.json").write_text("{"), r"model\.json: cannot be read .*copy the model again"),
         (lambda f: (f / "model.json").write_text("[]"), r"model\.json: not a nucbook model"),
@@ -227,7 +228,7 @@ def rewrite(path, change):
         (lambda f: rewrite(f / "model.json", lambda w: w.update(method="os")), "has no method 'os'"),
         (
             lambda f: rewrite(f / "model.json", lambda w: w.update(method="..os.path")),
-            "'..os.path' is no method's name",
+            "has no method '..os.path'",
         ),
         (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors: not a whole file"),
         (
@@ -259,3 +260,9 @@ def test_a_flipped_bit_is_noticed(tmp_path, method):
     path.write_bytes(content)
     with pytest.raises(BadModel, match="its content is damaged"):
         Segmenter.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_named_can_be_trained(name):
+    assert find_method(name).name == name
+    assert callable(sys.modules[f"nucbook.papers.{name}"].train)

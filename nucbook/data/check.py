@@ -19,12 +19,13 @@ from nucbook.sample import Sample
 class Count:
     """What one part holds.
 
-    images  : readable images; unlabelled: those of them without a mask.
+    images  : readable images; unlabelled: those of them without a mask; points: point labels of all.
     regions : outlines and ids that the files list; nuclei: those that have a pixel.
     """
 
     images: int = 0
     unlabelled: int = 0
+    points: int = 0
     regions: int = 0
     nuclei: int = 0
 
@@ -37,6 +38,7 @@ class Count:
         """Count one sample that could be read."""
         self.images += 1
         self.unlabelled += not sample.labelled
+        self.points += 0 if sample.points is None else len(sample.points)
         nuclei = _nuclei(sample)
         self.nuclei += nuclei
         self.regions += sample.meta.get("regions", nuclei)
@@ -61,8 +63,10 @@ class CheckReport:
         lines = [f"{self.name} in {self.where}"]
         for part, count in self.parts.items():
             line = f"  {part}: {count.images:,} images, {count.nuclei:,} nuclei"
+            if count.points:
+                line += f", {count.points:,} points"
             if count.unlabelled:
-                line += f", {count.unlabelled:,} images unlabelled"
+                line += f", {count.unlabelled:,} images without masks"
             if count.dropped:
                 line += f", {count.dropped:,} of {count.regions:,} regions left no pixel"
             lines.append(line)

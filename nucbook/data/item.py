@@ -45,8 +45,8 @@ class Item:
             return self.make()
         except InvalidSample as error:
             files = ", ".join(str(path) for path in self.files)
-            way_out = "check that these files belong together"
-            raise UnreadableFile(files, str(error).rstrip("."), way_out) from error
+            reason, _, way_out = str(error).rstrip(".").rpartition("; ")
+            raise UnreadableFile(files, reason, way_out) from error
 
 
 class LazySamples(Sequence):

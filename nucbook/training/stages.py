@@ -123,7 +123,7 @@ class Desk:
             found = _read(here / RESULT)
             if found is None:
                 if agreed(self.minutes_left() == 0):
-                    raise OutOfTime(f"no time left for {name}.")
+                    raise OutOfTime(f"no time left for {name}; the same call goes on.")
                 made = function(replace(self, stage=name, here=here), shown, *inputs)
                 if first_process():
                     _keep(here / RESULT, made, name)
@@ -161,7 +161,8 @@ class Desk:
     def finished(self, history: History) -> History:
         """The history of a training that came to its end; raises OutOfTime where the limit stopped it."""
         if not history.finished:
-            raise OutOfTime(f"{self.stage} stopped after {history.step} steps; the next call goes on.")
+            what = f"the time limit came after {history.step} steps of {self.stage}"
+            raise OutOfTime(f"{what}; the same call goes on.")
         return history
 
 

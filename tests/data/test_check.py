@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -80,7 +82,14 @@ def test_a_fold_that_cannot_be_listed_is_a_problem(tmp_path):
 def test_unlabelled_images_are_counted(tmp_path):
     report = check("chromseg", write("chromseg", tmp_path))
     assert report.parts["unlabelled"] == Count(images=1, unlabelled=1)
-    assert "unlabelled: 1 images, 0 nuclei, 1 images unlabelled" in str(report)
+    assert "unlabelled: 1 images, 0 nuclei, 1 images without masks" in str(report)
+
+
+def test_points_are_counted(tmp_path):
+    save(tmp_path / "a.png", tile()[0])
+    places = {"type": "Feature", "geometry": {"type": "MultiPoint", "coordinates": [[4, 2], [8, 9]]}}
+    (tmp_path / "a.geojson").write_text(json.dumps(places))
+    assert "all: 1 images, 0 nuclei, 2 points, 1 images without masks" in str(check(str(tmp_path)))
 
 
 def test_a_folder_of_ones_own(tmp_path):

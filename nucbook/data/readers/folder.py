@@ -4,7 +4,8 @@
     mine/labels/a.png  b.geojson …    mine/a_labels.png  b.geojson …
 
 A label is a PNG, TIFF or .npy map with one id a nucleus, or GeoJSON from QuPath with polygons
-or points. A picture without a label is an unlabelled sample.
+or points. A picture without a label is an unlabelled sample; beside pictures, what is named
+`…_labels` or `…_mask` is a label.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
+
 from nucbook.data.item import Item, UnreadableFile
 from nucbook.data.readers.geojson import read_features
-from nucbook.data.readers.images import find_pictures, read_labels, read_rgb
+from nucbook.data.readers.images import PICTURES, find_pictures, read_labels, read_rgb
 from nucbook.data.readers.polygons import paint
 from nucbook.sample import Sample
 
@@ -30,19 +33,29 @@ def items(folder: Path, mpp: float | None = None, labelled: bool = True) -> list
     Raises UnreadableFile where there is no picture, or `labelled` and not one label.
     """
     folder = Path(folder)
-    beside = not (folder / "images").is_dir()
-    found = find_pictures(folder if beside else folder / "images")
-    pictures = {p.stem: p for p in found if not (beside and _stem(p) != p.stem and _has(found, _stem(p)))}
+    pictures: dict[str, Path] = {}
+    for path in picture_files(folder):
+        first = pictures.setdefault(path.stem, path)
+        if first != path:
+            raise UnreadableFile(path, f"{first.name} beside it has the same name", "rename one of them")
     if not pictures:
-        raise UnreadableFile(folder, "no pictures in it", "put them there, or into a folder images/ in it")
+        what = "no pictures in it" if folder.is_dir() else "no such folder"
+        raise UnreadableFile(folder, what, "put them there, or into a folder images/ in it")
     labels = _find_labels(folder, set(pictures.values())) if labelled else {}
     if labelled and not labels:
-        way_out = "put them into labels/ (same names, PNG, TIFF, .npy or GeoJSON), or read it as unlabelled"
+        way_out = "put them into labels/ (same names; PNG, TIFF, .npy or GeoJSON), or pass labelled=False"
         raise UnreadableFile(folder, f"{len(pictures)} pictures but no labels", way_out)
     kinds = cache(lambda: _kinds(labels.values()))
     made = [_item(name, picture, labels.get(name), mpp, kinds) for name, picture in sorted(pictures.items())]
     lost = [labels[name] for name in sorted(labels) if name not in pictures]
     return made + [Item(path.stem, (path,), partial(_refuse, path)) for path in lost]
+
+
+def picture_files(folder: Path, suffixes: tuple[str, ...] = PICTURES) -> list[Path]:
+    """The pictures of a folder, or of images/ in it, without what is named as a label beside them."""
+    if (folder / "images").is_dir():
+        return find_pictures(folder / "images", suffixes)
+    return [path for path in find_pictures(folder, suffixes) if _stem(path) == path.stem]
 
 
 def _item(name: str, picture: Path, label: Path | None, mpp: float | None, kinds: Callable) -> Item:
@@ -58,6 +71,7 @@ def _read(name: str, picture: Path, label: Path | None, mpp: float | None, kinds
     if label.suffix.lower() not in (".geojson", ".json"):
         return Sample(image, read_labels(label), mpp=mpp, name=name, meta=meta)
     features = read_features(label)
+    _check_points(features.points, image.shape, label)
     if not features.outlines and len(features.points):
         return Sample(image, points=features.points, mpp=mpp, name=name, meta=meta)
     class_names = dict(enumerate(kinds(), start=1))
@@ -74,6 +88,15 @@ def _read(name: str, picture: Path, label: Path | None, mpp: float | None, kinds
     )
 
 
+def _check_points(points: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
+    """As `Sample` does, in the file's own terms: (x, y) from the corner of the first pixel."""
+    height, width = shape[:2]
+    for y, x in points + 0.5:
+        if not (0 <= x < width and 0 <= y < height):
+            what = f"point x = {x:g}, y = {y:g} lies outside the image, {width} px wide and {height} px high"
+            raise UnreadableFile(path, what, "check that both belong together and x and y are not swapped")
+
+
 def _find_labels(folder: Path, pictures: set[Path]) -> dict[str, Path]:
     home = next((folder / name for name in ("labels", "masks") if (folder / name).is_dir()), folder)
     found = {}
@@ -87,10 +110,6 @@ def _stem(path: Path) -> str:
     """The name of the picture that a label belongs to."""
     suffix = next((s for s in _SUFFIXES if s and path.stem.endswith(s)), "")
     return path.stem.removesuffix(suffix)
-
-
-def _has(pictures: list[Path], stem: str) -> bool:
-    return any(picture.stem == stem for picture in pictures)
 
 
 def _kinds(labels: Iterable[Path]) -> list[str]:

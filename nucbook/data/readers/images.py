@@ -82,11 +82,11 @@ def read_npy(path: Path, mmap_mode: str | None = None) -> np.ndarray:
         raise UnreadableFile(path, f"no intact .npy array ({error})") from error
 
 
-def find_pictures(folder: Path) -> list[Path]:
+def find_pictures(folder: Path, suffixes: tuple[str, ...] = PICTURES) -> list[Path]:
     """Pictures of a folder, by name; hidden files (macOS leaves `._…` beside each) are left out."""
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
 
 
 def _read_deep(path: Path, content: BinaryIO | None) -> np.ndarray:

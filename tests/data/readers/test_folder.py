@@ -31,10 +31,12 @@ def test_labels_beside_their_pictures(tmp_path):
     save(tmp_path / "a_labels.png", tile(0)[1].astype(np.uint8))
     save(tmp_path / "b.png", tile(1)[0])
     (tmp_path / "b.geojson").write_text(json.dumps(geojson(boxes(1))))
-    save(tmp_path / "c_mask.png", tile(2)[0])              # a picture whose name only looks like a label's
     samples = data.load_folder(tmp_path)
-    assert [sample.name for sample in samples] == ["a", "b", "c_mask"]
-    assert [sample.labelled for sample in samples] == [True, True, False]
+    assert [sample.name for sample in samples] == ["a", "b"]
+    assert [sample.labelled for sample in samples] == [True, True]
+    save(tmp_path / "c_mask.png", tile(2)[0])              # no picture, though it could be read as one
+    with pytest.raises(UnreadableFile, match=r"c_mask\.png: no picture of this name"):
+        data.load_folder(tmp_path)
 
 
 def test_a_class_has_one_id_throughout_the_folder(tmp_path):
@@ -56,6 +58,21 @@ def test_points_are_point_labels(tmp_path):
     assert not sample.labelled
 
 
+def test_a_point_outside_is_named_as_the_file_has_it(tmp_path):
+    save(tmp_path / "a.png", tile()[0])
+    point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [600, 20]}}
+    (tmp_path / "a.geojson").write_text(json.dumps({"features": [point]}))
+    with pytest.raises(UnreadableFile, match=r"a\.geojson: point x = 600, y = 20 lies outside .* 24 px wide"):
+        data.load_folder(tmp_path)
+
+
+def test_two_pictures_of_one_name(tmp_path):
+    save(tmp_path / "a.png", tile(0)[0])
+    save(tmp_path / "a.tif", tile(1)[0])
+    with pytest.raises(UnreadableFile, match=r"a\.tif: a\.png beside it has the same name"):
+        data.load_folder(tmp_path)
+
+
 def test_labels_can_be_left_aside(tmp_path):
     save(tmp_path / "images" / "a.png", tile()[0])
     save(tmp_path / "labels" / "a.png", tile()[1].astype(np.uint16))
@@ -64,14 +81,14 @@ def test_labels_can_be_left_aside(tmp_path):
 
 def test_pictures_without_labels_say_what_to_do(tmp_path):
     save(tmp_path / "images" / "a.png", tile()[0])
-    with pytest.raises(UnreadableFile, match=r"1 pictures but no labels; put them into .* as unlabelled"):
+    with pytest.raises(UnreadableFile, match=r"1 pictures but no labels; put them .* labelled=False"):
         data.load_folder(tmp_path)
 
 
 def test_an_empty_folder(tmp_path):
     with pytest.raises(UnreadableFile, match="no pictures in it; put them there"):
         data.load_folder(tmp_path)
-    with pytest.raises(UnreadableFile, match="no pictures in it"):
+    with pytest.raises(UnreadableFile, match="absent: no such folder"):
         data.load_folder(tmp_path / "absent")
 
 

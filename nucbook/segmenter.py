@@ -206,13 +206,16 @@ class Segmenter:
 
 def find_method(name: str, source: str | Path = "method") -> Method:
     """The METHOD of a module under `nucbook.papers`, and of no other; raises BadModel naming `source`."""
-    papers = importlib.import_module("nucbook.papers")
-    try:
-        if re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*", name):
-            return importlib.import_module(f"{papers.__name__}.{name}").METHOD
-    except (ModuleNotFoundError, AttributeError):
-        pass
-    there = ", ".join(papers.METHODS)
+    papers = "nucbook.papers"
+    if re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*", name):
+        try:
+            return importlib.import_module(f"{papers}.{name}").METHOD
+        except AttributeError:
+            pass
+        except ModuleNotFoundError as error:
+            if not str(error.name).startswith(papers):      # it is there, and lacks something itself
+                raise
+    there = ", ".join(importlib.import_module(papers).METHODS)
     raise BadModel(f"{source}: nucbook {__version__} has no method {name!r}; there are {there}.")
 
 
@@ -220,8 +223,9 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        why = "its training has not finished: call it again" if (path.parent / "checkpoint").is_dir() else ""
-        way_out = why or "give the folder that `nucbook train` or Segmenter.save wrote"
+        way_out = "give the folder that `nucbook train` or Segmenter.save wrote"
+        if (path.parent / "checkpoint").is_dir():
+            way_out = "its training has not finished; call it again"
         raise BadModel(f"{path}: no such file; {way_out}.") from None
     except (OSError, ValueError) as error:
         raise BadModel(f"{path}: cannot be read ({error}); copy the model again, or train again.") from error

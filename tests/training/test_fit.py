@@ -373,6 +373,15 @@ def test_precision_is_of_the_forward_pass_alone(precision):
     assert_same(copy.deepcopy(net), net)
 
 
+@pytest.fixture
+def interruptible():
+    """As in a terminal; what runs in the background may ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_lets_the_step_end_and_nothing_is_lost(tmp_path):
     whole, stopped = small_network(), small_network()
     fit(step, {"net": whole}, batches, steps=8, progress=False)
@@ -395,6 +404,7 @@ def test_an_interrupt_lets_the_step_end_and_nothing_is_lost(tmp_path):
         assert np.array_equal(tensor, weights(stopped)[name]), name
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_does_not_wait(tmp_path):
     def twice(models, batch):
         signal.raise_signal(signal.SIGINT)

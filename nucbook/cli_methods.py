@@ -22,7 +22,7 @@ from nucbook.data.readers.folder import picture_files
 from nucbook.data.readers.geojson import read_features
 from nucbook.data.readers.images import PICTURES, read_labels, read_rgb
 from nucbook.data.readers.polygons import paint
-from nucbook.data.slides import SLIDES, Slide
+from nucbook.data.slides import SLIDES, Slide, is_slide
 from nucbook.metrics import evaluate_many
 from nucbook.networks.encoder import save_tissue_weights
 from nucbook.nuclei import Nuclei
@@ -30,7 +30,7 @@ from nucbook.papers import METHODS
 from nucbook.papers.baselines import tables as baselines
 from nucbook.papers.baselines import tissue
 from nucbook.sample import InvalidSample, Sample
-from nucbook.segmenter import CARD, Segmenter, find_method
+from nucbook.segmenter import CARD, UNFINISHED, Segmenter, find_method
 from nucbook.tables import find
 from nucbook.tables.render import compare
 from nucbook.tables.run import run_table
@@ -92,12 +92,12 @@ def train(
             "licence": "the trainer's own images",
             "mpp": mpp,
         }
-        segmenter, history = teach(samples, config, seed=seed, checkpoint=out / "checkpoint", minutes=minutes)
+        segmenter, history = teach(samples, config, seed=seed, checkpoint=out / UNFINISHED, minutes=minutes)
         histories = history.values() if isinstance(history, Mapping) else [history]
         if not all(one.finished for one in histories):
             raise OutOfTime("the time limit came first; the same command goes on.")
         Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
-        shutil.rmtree(out / "checkpoint", ignore_errors=True)
+        shutil.rmtree(out / UNFINISHED, ignore_errors=True)
         typer.echo(f"saved to {out}; next: nucbook predict {out} IMAGES --out RESULTS")
 
 
@@ -128,7 +128,7 @@ def predict(
 def predict_one(segmenter: Segmenter, path: Path, out: Path) -> int:
     """Segment one image or slide and write what was found; returns the number of nuclei."""
     names = segmenter.card.classes
-    if path.suffix.lower() not in SLIDES:
+    if not is_slide(path):
         nuclei = segmenter(read_rgb(path)).nuclei
         write(nuclei, out / path.stem, names)
         return len(nuclei)
@@ -247,7 +247,7 @@ def check_results(files: list[Path], out: Path, overwrite: bool) -> None:
     """Raises FileExistsError where a result would replace an image, another result or an older file."""
     images, image_of = {path.resolve() for path in files}, {}
     for path in files:
-        for result in written(out / path.stem, labels=path.suffix.lower() not in SLIDES):
+        for result in written(out / path.stem, labels=not is_slide(path)):
             other = image_of.setdefault(result.resolve(), path)
             if other.resolve() != path.resolve():
                 raise FileExistsError(f"{other} and {path} have one name; give each an --out of its own.")

@@ -103,10 +103,9 @@ class Sample:
         points = np.asarray(self.points, dtype=np.float64).reshape(-1, 2)
         if not np.isfinite(points).all():
             self._refuse("a point is not finite", "drop it")
-        limit = np.array(self.shape) - 0.5
-        outside = ((points < -0.5) | (points >= limit)).any(1)
-        if outside.any():
-            row, column = points[outside][0]
+        within = inside(points, self.shape)
+        if not within.all():
+            row, column = points[~within][0]
             self._refuse(
                 f"point ({row:g}, {column:g}) lies outside the {self.shape[0]}×{self.shape[1]} image",
                 "points are (row, column); check that x and y are not swapped",
@@ -212,6 +211,11 @@ def _cropped(nuclei: Nuclei, row: int, column: int, height: int, width: int) -> 
 
 
 # -- the door: what is converted, and what is refused ---------------------------------------
+
+
+def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """bool (N,): which points (N, 2), row and column, lie on a pixel of an image (H, W). NaN is nowhere."""
+    return ((points >= -0.5) & (points < np.array(shape) - 0.5)).all(1)
 
 
 def to_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:

@@ -25,6 +25,7 @@ from nucbook.training.profile import build
 
 FORMAT = "nucbook segmenter 1"
 CARD, WEIGHTS = "model.json", "model.safetensors"
+UNFINISHED = "checkpoint"                   # folder beside them, as long as the training lasts
 AT_ONCE = 2048                              # px, side; larger images are segmented block by block
 
 
@@ -224,7 +225,7 @@ def _read_card(path: Path) -> dict[str, Any]:
         written = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         way_out = "give the folder that `nucbook train` or Segmenter.save wrote"
-        if (path.parent / "checkpoint").is_dir():
+        if (path.parent / UNFINISHED).is_dir():
             way_out = "its training has not finished; call it again"
         raise BadModel(f"{path}: no such file; {way_out}.") from None
     except (OSError, ValueError) as error:

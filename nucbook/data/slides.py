@@ -11,6 +11,11 @@ from nucbook.data.item import UnreadableFile
 SLIDES = (".svs", ".ndpi", ".scn", ".mrxs", ".bif")
 
 
+def is_slide(path: Path) -> bool:
+    """Whether a file is a slide, by its name: too large to be read whole, or to get a label map."""
+    return path.suffix.lower() in SLIDES
+
+
 class Slide:
     """A scanned slide at full resolution, read as an array: `slide[top:bottom, left:right]`.
 

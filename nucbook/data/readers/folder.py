@@ -20,7 +20,7 @@ from nucbook.data.item import Item, UnreadableFile
 from nucbook.data.readers.geojson import read_features
 from nucbook.data.readers.images import PICTURES, find_pictures, read_labels, read_rgb
 from nucbook.data.readers.polygons import paint
-from nucbook.sample import Sample
+from nucbook.sample import Sample, inside
 
 _LABELS = (".npy", ".png", ".tif", ".tiff", ".geojson", ".json")
 _SUFFIXES = ("", "_labels", "_mask")
@@ -89,12 +89,11 @@ def _read(name: str, picture: Path, label: Path | None, mpp: float | None, kinds
 
 
 def _check_points(points: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
-    """As `Sample` does, in the file's own terms: (x, y) from the corner of the first pixel."""
+    """Says it in the file's own terms, (x, y) from the corner of the first pixel, before `Sample` does."""
     height, width = shape[:2]
-    for y, x in points + 0.5:
-        if not (0 <= x < width and 0 <= y < height):
-            what = f"point x = {x:g}, y = {y:g} lies outside the image, {width} px wide and {height} px high"
-            raise UnreadableFile(path, what, "check that both belong together and x and y are not swapped")
+    for y, x in points[~inside(points, (height, width))] + 0.5:
+        what = f"point x = {x:g}, y = {y:g} lies outside the image, {width} px wide and {height} px high"
+        raise UnreadableFile(path, what, "check that both belong together and x and y are not swapped")
 
 
 def _find_labels(folder: Path, pictures: set[Path]) -> dict[str, Path]:

@@ -21,6 +21,7 @@ from sklearn.cluster import KMeans
 
 from nucbook import targets
 from nucbook.instances.pieces import without_small
+from nucbook.sample import inside
 
 BACKGROUND, NUCLEUS, IGNORED = 0, 1, 2  # what a partial label says of a pixel
 INSTANCE_BACKGROUND = 1  # the background's id in `instance_labels`; 0 is ignored, nuclei start at 2
@@ -241,9 +242,9 @@ def _checked(points: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
     points = points if points.size else points.reshape(0, 2)
     if points.shape[1:] != (2,):
         raise ValueError(f"points are {points.shape}, wanted (N, 2): row and column of each.")
-    inside = ((points >= -0.5) & (points < np.array(shape) - 0.5)).all(1)   # NaN is nowhere
-    if not inside.all():
-        row, column = points[~inside][0]
+    within = inside(points, shape)
+    if not within.all():
+        row, column = points[~within][0]
         raise ValueError(
             f"point ({row:g}, {column:g}) lies outside the {shape[0]}×{shape[1]} image; "
             "points are (row, column): swap them if they are (x, y), or drop this one."

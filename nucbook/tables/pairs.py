@@ -18,31 +18,35 @@ def differences(
     metric  : a key of `nucbook.metrics.evaluate`.
     against : name of the row that is subtracted.
     profile : whose runs are taken; those at "quick" are on simulated tissue.
-    draws   : of the bootstrap, which draws seeds with replacement, and within each seed images: both the
-              training's luck and the choice of test images count.
+    draws   : of the bootstrap, which draws seeds and images with replacement, each once a draw: all seeds
+              have the same test images, so a hard image is hard in every one of them. Of one seed the
+              interval tells how the choice of images matters, not the training's luck.
     cells   : values of other columns that the rows have in common: labels, dataset.
 
-    Rows are paired by seed, fold and image; what only one of them has is left out. Returns a frame
-    indexed by row: mean, difference, low, high, seeds. Raises ValueError where `against` has no runs.
+    Rows are paired by seed and image; the images of a seed's folds are joined. What only one of two rows
+    has is left out. Returns a frame indexed by row: mean, difference, low, high, seeds. Raises
+    ValueError where `against` has no runs.
     """
     frame = (results or Results(table.paper)).frame()
     frame = frame[(frame.table == table.name) & (frame.profile == profile)]
     for column, value in cells.items():
         frame = frame[frame[column] == value]
-    scores: dict[str, pd.DataFrame] = {}
-    for row, runs in frame.set_index(["seed", "fold"]).groupby("row", sort=False):
-        scores[row] = pd.DataFrame({
-            key: {image["name"]: image[metric] for image in images} for key, images in runs.per_image.items()
-        }, dtype=float).T
-    if against not in scores:
+    if against not in set(frame.row):
         raise ValueError(f"{table.paper}/{table.name} has no {profile} run of {against!r}; run it first.")
+    each = frame[["row", "seed", "dataset", "per_image"]].explode("per_image", ignore_index=True)
+    image = pd.DataFrame(each.per_image.tolist())
+    each = each.assign(image=image["name"], score=image[metric].astype(float))
+    scores = {
+        row: own.pivot_table("score", "seed", ["dataset", "image"])
+        for row, own in each.groupby("row", sort=False)
+    }
     base, rng = scores[against], np.random.default_rng(0)
     found = {}
     for row, own in scores.items():
         gap = (own - base).dropna(how="all").dropna(axis=1, how="all").to_numpy()      # (seeds, images)
-        seeds = rng.integers(0, len(gap), (draws, len(gap)))
-        images = rng.integers(0, gap.shape[1], (draws, len(gap), gap.shape[1]))
-        drawn = np.nanmean(gap[seeds[..., None], images], (1, 2))
+        seeds = rng.integers(0, len(gap), (draws, len(gap), 1))
+        images = rng.integers(0, gap.shape[1], (draws, 1, gap.shape[1]))
+        drawn = np.nanmean(gap[seeds, images], (1, 2))
         low, high = np.percentile(drawn, [2.5, 97.5])
         found[row] = {"mean": np.nanmean(own), "difference": np.nanmean(gap), "low": low, "high": high,
                       "seeds": len(gap)}

@@ -56,3 +56,33 @@ def test_only_the_cells_asked_for_are_paired(tmp_path):
         found = differences(TABLE, "aji", "A", results=results, labels=labels)
         assert found.difference["B"] == pytest.approx(gap)
         assert found.seeds["B"] == 1
+
+
+def test_an_image_hard_in_every_seed_is_one_image(tmp_path):
+    """Twelve images of which B is better in seven, in all seeds alike: more seeds make no more of them."""
+    results, rng = Results(tmp_path / "toys.jsonl"), np.random.default_rng(1)
+    worth = np.where(np.arange(12) < 7, 0.1, -0.1) + rng.normal(0, 0.01, 12)
+    known = {"paper": "toys", "table": "2", "profile": "quick", "fold": 0, "metrics": {}}
+    for seed in range(20):
+        for row, more in (("A", np.zeros(12)), ("B", worth)):
+            per_image = [{"name": f"i{i}", "aji": 0.5 + float(m)} for i, m in enumerate(more)]
+            results.append(dict.fromkeys(KEYS, "") | known
+                           | {"row": row, "seed": seed, "per_image": per_image})
+    found = differences(TABLE, "aji", "A", results=results).loc["B"]
+    spread = 2 * 1.96 * worth.std() / np.sqrt(12)
+    assert found.low < 0 < found.high
+    assert found.high - found.low == pytest.approx(spread, rel=0.1)
+
+
+def test_the_folds_of_a_seed_are_joined(tmp_path):
+    results = Results(tmp_path / "toys.jsonl")
+    known = {"paper": "toys", "table": "2", "profile": "quick", "seed": 0, "metrics": {}}
+    for fold in range(2):
+        for row, more in (("A", 0.0), ("B", 0.1 * (1 + fold))):
+            per_image = [{"name": f"fold {fold}, {i}", "aji": 0.5 + more} for i in range(3)]
+            results.append(dict.fromkeys(KEYS, "") | known
+                           | {"row": row, "fold": fold, "per_image": per_image})
+    found = differences(TABLE, "aji", "A", results=results).loc["B"]
+    assert found.difference == pytest.approx(0.15)
+    assert found.seeds == 1
+    assert 0.1 <= found.low < 0.15 < found.high <= 0.2

@@ -34,7 +34,7 @@ def compare(
     ours = measured(table, profile, results).reindex(columns=[*INDEX, *keys])
     ours = ours.astype(dict.fromkeys(keys, float))          # a column of None has no mean
     theirs = _published(table, published() if printed is None else printed)
-    index = _index(table, theirs)
+    index = _index(table, theirs, ours)
     columns = {}
     for metric, key in table.columns.items():
         says = theirs[theirs.metric == metric].set_index(INDEX)[["value", "std"]].reindex(index)
@@ -137,8 +137,9 @@ def _published(table: Table, printed: pd.DataFrame) -> pd.DataFrame:
     return own.rename(columns={"method": "row"})
 
 
-def _index(table: Table, theirs: pd.DataFrame) -> pd.MultiIndex:
-    """What the paper prints, in its order, then rows that are only ours."""
-    ours = [(row.name, table.spell(name), row.labels) for row in table.rows for name in row.measured_on]
-    cells = [*theirs[INDEX].itertuples(index=False, name=None), *ours]
+def _index(table: Table, theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.MultiIndex:
+    """What the paper prints, in its order, our own rows, and those changed on the command line."""
+    rows = [(row.name, table.spell(name), row.labels) for row in table.rows for name in row.measured_on]
+    printed, stored = (frame[INDEX].itertuples(index=False, name=None) for frame in (theirs, ours))
+    cells = [*printed, *rows, *stored]
     return pd.MultiIndex.from_tuples(dict.fromkeys(cells), names=INDEX)

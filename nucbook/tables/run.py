@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from typing import Any
 
@@ -71,7 +71,8 @@ def run_table(
     rows     : names or aliases; None = all.
     seeds    : runs of each row, with seeds 0, 1, ….
     minutes  : time limit of this call. What is being trained keeps a checkpoint; the next call goes on.
-    changes  : config fields changed from the command line, over the row's own.
+    changes  : config fields changed from the command line, over the row's own. What comes of it is a row
+               of its own, "SPN, spn_steps=500", and leaves the one it was made from as it is.
     results  : where lines go; None = the paper's file.
     workers  : processes at a time on this machine; 1 = in this one.
     executor : runs the jobs elsewhere instead, as `dask.distributed.Client().get_executor()` on a cluster.
@@ -136,7 +137,11 @@ def plan(
 
 def _runs(table: Table, rows, seeds: int, profile: str, changes) -> Iterator[tuple[Row, Run, Any]]:
     for row in select(table, rows):
-        config = resolve(recipe(row.method).config, row.dataset, profile, row.changes, changes)
+        method = recipe(row.method).config
+        config = resolve(method, row.dataset, profile, row.changes, changes)
+        if config != resolve(method, row.dataset, profile, row.changes):
+            changed = (f"{name}={value}" for name, value in changes.items())
+            row = replace(row, name=", ".join([row.name, *changed]))
         init = getattr(config, "init", "scratch")
         for seed in range(seeds):
             for fold in range(row.folds):

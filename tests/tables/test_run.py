@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nucbook.results import Results
+from nucbook.tables.render import compare
 from nucbook.tables.run import do, plan, run_table
 
 
@@ -66,6 +67,20 @@ def test_the_command_line_has_the_last_word(toys):
     assert frame.schedule[0] == "short: steps 100 → 10, gain 0.2 → 0.5"
     with pytest.raises(ValueError, match="Config has no field 'gian'; its fields are steps, gain"):
         run_table(toys.TABLES["2"], changes={"gian": 1}, progress=False)
+
+
+def test_a_row_changed_on_the_command_line_is_another_row(toys):
+    """What was measured stays measured, and both stand in the table."""
+    table = toys.TABLES["2"]
+    run_table(table, rows=["SPN+IEN"], progress=False)
+    run_table(table, rows=["SPN+IEN"], changes={"gain": "0.01"}, progress=False)
+    run_table(table, rows=["SPN+IEN"], changes={"gain": "0.2"}, progress=False)          # as it is
+    frame = Results("weaknucleiseg").frame()
+    assert frame.row.tolist() == ["SPN+IEN"] * 2 + ["SPN+IEN, gain=0.01"] * 2
+    first = compare(table)[next(iter(table.columns)), "measured"]
+    measured = first.xs("MultiOrgan", level="dataset").dropna()
+    assert measured.index.get_level_values("row").tolist() == ["SPN+IEN", "SPN+IEN, gain=0.01"]
+    assert not plan(table, ["SPN+IEN"], 1, "short", None, Results("weaknucleiseg"))[0]
 
 
 def test_out_of_time_leaves_the_rest_for_later(toys):

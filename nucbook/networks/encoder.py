@@ -109,11 +109,20 @@ def tissue_weights(depth: int) -> Path:
 
 
 def weights_identity(depth: int, init: str) -> str | None:
-    """What tells one start from another: the content of the tissue weights; None where `init` says it all."""
-    path = tissue_weights(depth)
-    if init != "tissue" or not path.exists():
-        return None
-    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    """What tells one start from another: torchvision's name of its weights, the content of the tissue's.
+
+    None for "scratch", and where the weights cannot be had: a training that begins without them is another
+    than one that begins with them tomorrow.
+    """
+    try:
+        if init == "imagenet":
+            _imagenet(depth)
+            return str(get_model_weights(f"resnet{depth}").DEFAULT)
+        if init == "tissue":
+            return hashlib.blake2b(tissue_weights(depth).read_bytes(), digest_size=8).hexdigest()
+    except OSError:
+        pass
+    return None
 
 
 def save_tissue_weights(encoder: Encoder, path: Path | None = None) -> Path:

@@ -12,18 +12,19 @@ def reach(network: nn.Module, size: int, images: int = 8, seed: int = 0) -> Tens
     size   : side of the random input, pixels; a multiple of the network's stride.
     images : how many random inputs the magnitude is averaged over.
 
-    Returns float (size, size): mean |gradient| of the central output pixel, all its channels, with
-    respect to each input pixel; 0 = cannot be seen. The largest is 1. The network is left as it was.
+    Returns float (size, size), on the CPU: mean |gradient| of the central output pixel, all its channels,
+    with respect to each input pixel; 0 = cannot be seen. The largest is 1. The network is left as it was.
     """
     was_training = network.training
     network.eval()
     generator = torch.Generator().manual_seed(seed)
-    image = torch.rand(images, 3, size, size, generator=generator).requires_grad_()
+    where = next(network.parameters()).device
+    image = torch.rand(images, 3, size, size, generator=generator).to(where).requires_grad_()
     output = network(image)
     centre = output[..., output.shape[-2] // 2, output.shape[-1] // 2]
     (gradient,) = torch.autograd.grad(centre.sum(), image)
     network.train(was_training)
-    influence = gradient.abs().mean((0, 1))
+    influence = gradient.abs().mean((0, 1)).cpu()
     return influence / influence.max().clamp(min=torch.finfo(influence.dtype).tiny)
 
 

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from nucbook.networks.encoder import Encoder, initialise, save_tissue_weights, tissue_weights
+from nucbook.networks import encoder
+from nucbook.networks.encoder import (
+    Encoder,
+    initialise,
+    save_tissue_weights,
+    tissue_weights,
+    weights_identity,
+)
 
 
 @pytest.mark.parametrize(("depth", "levels"), [(18, 4), (34, 5), (50, 3), (101, 1)])
@@ -53,5 +60,21 @@ def test_missing_weights_are_said_and_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path))
     with pytest.warns(UserWarning, match=r"starts from scratch.*nucbook pretrain"):
         assert initialise(Encoder(18, 2), "tissue") == "scratch"
+    assert weights_identity(18, "tissue") is weights_identity(18, "scratch") is None
+    save_tissue_weights(Encoder(18, 4))
+    one = weights_identity(18, "tissue")
+    save_tissue_weights(Encoder(18, 4))
+    assert None is not one != weights_identity(18, "tissue")
     with pytest.raises(ValueError, match="init 'coco'"):
         initialise(Encoder(18, 2), "coco")
+
+
+def test_a_start_without_the_imagenet_weights_is_another_start(monkeypatch):
+    """So nothing that was cached, or broken off, without them passes for a training that began with them."""
+    def refused(depth):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(encoder, "_imagenet", refused)
+    assert weights_identity(34, "imagenet") is None
+    monkeypatch.setattr(encoder, "_imagenet", lambda depth: {})
+    assert weights_identity(34, "imagenet") == "ResNet34_Weights.IMAGENET1K_V1"

@@ -21,11 +21,12 @@ from nucbook.data.augment import Colour, Geometry
 from nucbook.data.patches import Batch, PatchBank
 from nucbook.instances.watershed import watershed_from_distance
 from nucbook.networks import UNet, initialise
+from nucbook.networks.encoder import weights_identity
 from nucbook.sample import Sample
 from nucbook.segmenter import Method, Segmenter
 from nucbook.targets import normalised_distance_maps
 from nucbook.training.fit import History, fit
-from nucbook.training.prepare import Models, device
+from nucbook.training.prepare import Models, device, share
 from nucbook.training.schedules import Cosine
 
 
@@ -141,7 +142,7 @@ def learn(
     bank = PatchBank(samples, geometry.source_size, device())
 
     def batches(generator: torch.Generator) -> Batch:
-        batch = geometry(bank.draw(config.batch, generator), generator)
+        batch = geometry(bank.draw(share(config.batch), generator), generator)
         batch.image = colour(batch.image, generator)
         return batch
 
@@ -173,5 +174,7 @@ def train(
     Returns the segmenter and what happened in the training; where a time limit came first the
     history says `finished` False, and the same call goes on later.
     """
-    network, init, history = learn(partial(fit, seed=seed, config=config, **options), config, samples, seed)
+    start = weights_identity(config.layers, config.init)
+    taught = partial(fit, seed=seed, config=(config, start), **options)
+    network, init, history = learn(taught, config, samples, seed)
     return Segmenter({"unet": network}, METHOD, config, {"init": init}), history

@@ -34,6 +34,7 @@ from nucbook.segmenter import CARD, UNFINISHED, Segmenter, find_method
 from nucbook.tables import find
 from nucbook.tables.render import compare
 from nucbook.tables.run import run_table
+from nucbook.training.prepare import agreed, first_process
 from nucbook.training.profile import resolve
 from nucbook.training.stages import Desk, OutOfTime
 
@@ -45,6 +46,7 @@ Minutes = Annotated[
     float | None, typer.Option(help="Stop cleanly after so long; the same command goes on later.")
 ]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
+MISTAKES = (ValueError, OSError, OutOfTime)                 # InvalidSample, BadModel, … are ValueErrors
 
 
 @contextmanager
@@ -55,7 +57,13 @@ def said():
     except KeyboardInterrupt:
         typer.echo("nucbook: interrupted; the same command goes on.", err=True)
         raise typer.Exit(130) from None
-    except (ValueError, OSError, OutOfTime) as error:  # InvalidSample, BadModel, … are ValueErrors
+    except ExceptionGroup as group:
+        messages = dict.fromkeys(str(error) for error in group.exceptions)
+        if not all(isinstance(error, MISTAKES) for error in group.exceptions):
+            raise
+        typer.echo("\n".join(f"nucbook: {message}" for message in messages), err=True)
+        raise typer.Exit(1) from group
+    except MISTAKES as error:
         typer.echo(f"nucbook: {error}", err=True)
         raise typer.Exit(1) from error
 
@@ -96,9 +104,11 @@ def train(
         histories = history.values() if isinstance(history, Mapping) else [history]
         if not all(one.finished for one in histories):
             raise OutOfTime("the time limit came first; the same command goes on.")
-        Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
-        shutil.rmtree(out / UNFINISHED, ignore_errors=True)
-        typer.echo(f"saved to {out}; next: nucbook predict {out} IMAGES --out RESULTS")
+        if first_process():
+            Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
+            shutil.rmtree(out / UNFINISHED, ignore_errors=True)
+            typer.echo(f"saved to {out}; next: nucbook predict {out} IMAGES --out RESULTS")
+        agreed(None)                                        # all wait until it is written
 
 
 def predict(

@@ -223,6 +223,15 @@ def test_mistakes_are_explained_without_a_traceback(arguments, message, slides, 
     assert "Traceback" not in done.output
 
 
+def test_a_table_without_its_data_says_so_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUCBOOK_DATA", str(tmp_path))
+    monkeypatch.setenv("NUCBOOK_RESULTS", str(tmp_path / "results"))
+    done = call("table", "baselines/slides", "--profile", "short")
+    assert done.exit_code == 1
+    assert done.output.count("TCGA-Kumar (MultiOrgan), part 'train', is not in") == 1
+    assert "Traceback" not in done.output
+
+
 def test_pretrained_tissue_weights_are_found_by_init(tmp_path, monkeypatch):
     from nucbook.networks import Encoder, initialise
 

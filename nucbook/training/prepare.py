@@ -49,12 +49,32 @@ def agreed(value: Any) -> Any:
     return shared[0]
 
 
+def share(batch: int) -> int:
+    """This process's part of a batch, so that a run means the same on one GPU and on several.
+
+    Raises ValueError where the batch cannot be divided evenly.
+    """
+    processes = _processes().num_processes
+    if batch % processes:
+        raise ValueError(
+            f"a batch of {batch} cannot be divided among {processes} processes; launch as many as divide it, "
+            "or change the batch (`--set batch=`)."
+        )
+    return batch // processes
+
+
 def _processes() -> PartialState:
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def accelerator_for(mixed_precision: str | None) -> Accelerator:
-    """An Accelerator; None takes the precision `accelerate launch` was told, else float32."""
+    """An Accelerator; None takes the precision `accelerate launch` was told, else float32.
+
+    A GPU that only emulates bfloat16 (before Ampere) gets "fp16" for "bf16", with loss scaling.
+    """
+    slow = device().type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    if mixed_precision == "bf16" and slow:
+        mixed_precision = "fp16"
     # Accelerate fixes the precision for the whole process; two trainings in one notebook may want two.
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=mixed_precision)

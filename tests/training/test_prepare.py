@@ -17,8 +17,16 @@ import os, sys, torch
 from torch import nn
 from torch.nn import functional as F
 from nucbook.training import device, fit
+from nucbook.training.prepare import share
 rank = int(os.environ["RANK"])
 assert device().type == "cpu"
+assert share(6) == 3
+try:
+    share(5)
+except ValueError as error:
+    assert "a batch of 5 cannot be divided among 2 processes" in str(error)
+else:
+    raise AssertionError("an odd batch was divided")
 torch.manual_seed(rank)                 # unlike starts: the first process's weights must win
 net = nn.ModuleDict({"trunk": nn.Linear(3, 4), "a": nn.Linear(4, 1), "b": nn.Linear(4, 1)})
 net.forward = lambda x, head: net[head](net["trunk"](x))

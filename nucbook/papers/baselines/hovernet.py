@@ -26,7 +26,7 @@ from nucbook.sample import InvalidSample, Sample
 from nucbook.segmenter import Method, Segmenter
 from nucbook.targets import hv_maps
 from nucbook.training.fit import History
-from nucbook.training.prepare import Models, device
+from nucbook.training.prepare import Models, device, share
 from nucbook.training.schedules import StepDecay
 from nucbook.training.stages import Desk, stage
 
@@ -113,10 +113,10 @@ TRAINING = tuple(Config.__dataclass_fields__)
 
 
 def crops(config: Config, samples: Sequence[Sample]) -> Crops:
-    """Draws `config.batch` crops, moved and bent, their colours as they are."""
+    """Draws `config.batch` crops, over all processes, moved and bent, their colours as they are."""
     geometry = Geometry(config.crop)
     bank = PatchBank(samples, geometry.source_size, device())
-    return lambda generator: geometry(bank.draw(config.batch, generator), generator)
+    return lambda generator: geometry(bank.draw(share(config.batch), generator), generator)
 
 
 def coloured(draw: Crops) -> Crops:

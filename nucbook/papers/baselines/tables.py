@@ -12,6 +12,7 @@ from nucbook.networks.encoder import weights_identity
 from nucbook.papers.baselines import classical, hovernet, mean_teacher, self_training, tissue, unet
 from nucbook.rows import Context, Recipe, Row, RunResult, Table
 from nucbook.segmenter import Segmenter
+from nucbook.training.prepare import device
 from nucbook.training.stages import stage
 
 TRAINING = (
@@ -51,6 +52,7 @@ def segmenter(config: unet.Config, trained: dict[str, Any], **card: Any) -> Segm
     """The segmenter of what a stage returned; `card` as in `nucbook.segmenter.Card`."""
     networks = unet.networks(config)
     networks["unet"].load_state_dict(trained["weights"])
+    networks["unet"].to(device())
     return Segmenter(networks, unet.METHOD, config, {"init": trained["init"], **card})
 
 

@@ -149,15 +149,19 @@ def run(
 
 
 def resolution(samples: Sequence[Sample]) -> float:
-    """Micrometres per pixel of all samples; raises InvalidSample where it is unknown or not the same."""
+    """Micrometres per pixel of the samples, their median.
+
+    Scanners of one magnification differ by a few per cent, less than crops are zoomed by. Raises
+    InvalidSample where it is unknown, or the largest is more than a tenth above the smallest.
+    """
     known = {sample.mpp for sample in samples}
-    if len(known) > 1 or None in known:
+    if None in known or max(known) > 1.1 * min(known):
         found = ", ".join(sorted(map(str, known)))
         raise InvalidSample(
             f"the samples' micrometres per pixel are {found}, and areas are scored in µm²: scale all images "
             "to one resolution and name it (`--mpp`), or train with piac=0."
         )
-    return known.pop()
+    return float(np.median([sample.mpp for sample in samples]))
 
 
 train = partial(hovernet.train, run=run)

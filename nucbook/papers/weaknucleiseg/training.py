@@ -33,7 +33,7 @@ from nucbook.sample import InvalidSample, Sample
 from nucbook.segmenter import Method, Segmenter
 from nucbook.training.best import Best
 from nucbook.training.fit import History
-from nucbook.training.prepare import Models, device
+from nucbook.training.prepare import Models, device, share
 from nucbook.training.schedules import Constant, Cosine
 from nucbook.training.stages import Desk, stage
 
@@ -151,7 +151,7 @@ def _learnt(desk, config, name, network, init, batches, step, choice, *, steps, 
 def _batches(config, samples, known):
     geometry = Geometry(config.crop)
     bank = PatchBank(samples, geometry.source_size, device(), known)
-    return lambda generator: geometry(bank.draw(config.batch, generator), generator)
+    return lambda generator: geometry(bank.draw(share(config.batch), generator), generator)
 
 
 def clicked(config: Config, samples: Sequence[Sample], seed: int) -> list[np.ndarray]:

@@ -26,7 +26,7 @@ from nucbook.training.profile import build
 FORMAT = "nucbook segmenter 1"
 CARD, WEIGHTS = "model.json", "model.safetensors"
 UNFINISHED = "checkpoint"                   # folder beside them, as long as the training lasts
-AT_ONCE = 2048                              # px, side; larger images are segmented block by block
+AT_ONCE = 1280                              # px, side; larger images go block by block, these with margins
 
 
 class BadModel(ValueError):
@@ -117,7 +117,7 @@ class Segmenter:
     def __call__(self, image: np.ndarray) -> Prediction:
         """The nuclei of an image (H, W, 3) uint8, or what `nucbook.sample.to_rgb` converts.
 
-        Images beyond 2048 px a side go block by block. Raises InvalidSample for what is no image.
+        Images beyond 1280 px a side go block by block. Raises InvalidSample for what is no image.
         """
         image = to_rgb(image)
         if max(image.shape[:2]) <= AT_ONCE:

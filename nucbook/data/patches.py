@@ -70,7 +70,7 @@ class PatchBank:
         if len(labelled) > 1:
             raise ValueError("some samples have masks and some have none; put them into two banks.")
         if labelled == {True}:
-            layers["instances"] = [sample.label_map for sample in samples]
+            layers["instances"] = [_renumbered(sample.label_map) for sample in samples]
         layers["valid"] = [np.ones(s.shape, bool) if s.valid is None else s.valid for s in samples]
         for name, arrays in layers.items():
             if [array.shape for array in arrays] != [sample.shape for sample in samples]:
@@ -84,7 +84,7 @@ class PatchBank:
                 stacklevel=2,
             )
         # A pixel of a large image is as likely as one of a small image.
-        self.weights = torch.tensor([float(image[0].numel()) for image in self.images])
+        self.weights = torch.tensor([float(math.prod(sample.shape)) for sample in samples])
 
     def _padded(self, array: np.ndarray, value: int) -> Tensor:
         missing = [max(self.size - length, 0) for length in array.shape[-2:]]
@@ -107,6 +107,14 @@ class PatchBank:
             windows.append((i, slice(row, row + self.size), slice(column, column + self.size)))
         cut = lambda layer: torch.stack([layer[i][..., rows, columns] for i, rows, columns in windows])
         return Batch(cut(self.images), **{name: cut(layer) for name, layer in self.layers.items()})
+
+
+def _renumbered(labels: np.ndarray) -> np.ndarray:
+    """A label map whose ids a float32 can tell apart, as the augmentation needs; as it is where it can."""
+    if labels.size == 0 or labels.max() < 2**24:
+        return labels
+    ids, ranks = np.unique(labels, return_inverse=True)
+    return (ranks.reshape(labels.shape) + (ids[0] != 0)).astype(labels.dtype)
 
 
 def grid(shape: tuple[int, int], size: int, overlap: int = 0) -> Iterator[tuple[int, int]]:

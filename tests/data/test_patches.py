@@ -46,6 +46,22 @@ def test_small_images_are_padded_and_marked_invalid():
     assert (batch.instances[~batch.valid] == 0).all()
 
 
+def test_a_pixel_is_as_likely_in_a_small_image_as_in_a_large_one():
+    """Padding is no pixel: 8×8 and 24×16 in crops of 32 are drawn one to six."""
+    with pytest.warns(UserWarning, match="2 images are smaller"):
+        bank = PatchBank([coordinates(8, 8), coordinates(24, 16)], 32)
+    assert (bank.weights / bank.weights[0]).tolist() == [1, 6]
+
+
+def test_ids_too_large_for_the_augmentation_are_renumbered():
+    instances = np.zeros((8, 8), np.int64)
+    instances[2:4, 1:3], instances[2:4, 3:6] = 2**24, 2**24 + 1
+    with_ids = Sample(np.full((8, 8, 3), 255, np.uint8), instances.astype(np.int32))
+    (kept,) = PatchBank([with_ids], 8).layers["instances"]
+    assert kept.unique().tolist() == [0, 1, 2]
+    assert (kept.numpy() > 0).sum() == 10
+
+
 def test_banks_refuse_what_does_not_fit():
     labelled = coordinates(20, 20)
     with pytest.raises(ValueError, match="no samples"):

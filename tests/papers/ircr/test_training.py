@@ -15,7 +15,7 @@ from nucbook.papers.baselines import hovernet
 from nucbook.papers.baselines.mean_teacher import Views
 from nucbook.papers.ircr import training
 from nucbook.papers.ircr.config import Config
-from nucbook.papers.ircr.training import fitted, nuclei, run, step, train, weights
+from nucbook.papers.ircr.training import fitted, nuclei, resolution, run, step, train, weights
 from nucbook.sample import InvalidSample
 from nucbook.segmenter import Segmenter
 from nucbook.training.prepare import Models
@@ -139,6 +139,7 @@ def test_areas_need_one_resolution(tmp_path):
         pair = [known, replace(unknown, mpp=other)]
         with pytest.raises(InvalidSample, match=f"per pixel are {found}"):
             train(pair, TINY, checkpoint=tmp_path, progress=False)
+    assert resolution([replace(known, mpp=mpp) for mpp in (0.2456, 0.252, 0.2527)]) == 0.252
     _, history = train(pair, replace(TINY, piac=0.0), checkpoint=tmp_path, progress=False)
     assert history.finished
 

@@ -275,9 +275,10 @@ def _to_uint8(image: np.ndarray, refuse, said: list[str]) -> np.ndarray:
 def to_instances(labels: np.ndarray, name: str = "mask") -> np.ndarray:
     """int32 (H, W) label map from what tools write; says what it converted.
 
-    Converted: bool or two-valued masks {0, 255} (connected components become instances, with a
-    warning), whole-number floats, a single channel or three equal ones. Refused with
-    InvalidSample: negative ids, NaN, fractions, colour masks.
+    Converted: bool and whole-number floats, a single channel or three equal ones. Where all ids are one
+    and its pixels lie in several pieces, it is a mask of two values, as {0, 1} or {0, 255}: the
+    8-connected pieces become instances, with a warning. Refused with InvalidSample: negative ids, NaN,
+    fractions, colour masks.
     """
     labels = np.asarray(labels)
     refuse = lambda what, way_out: _refuse_array(name, what, way_out)
@@ -291,22 +292,22 @@ def to_instances(labels: np.ndarray, name: str = "mask") -> np.ndarray:
         if (labels != np.round(labels)).any():
             refuse("it holds fractions", "ids are whole numbers; was it resized with interpolation?")
         labels = labels.astype(np.int64)
-    if labels.dtype == bool or (
-        labels.dtype.kind in "iu" and labels.size and set(np.unique(labels)) == {0, 255}
-    ):
-        from scipy import ndimage
-
-        labels, count = ndimage.label(labels, structure=np.ones((3, 3)))
-        warnings.warn(
-            f"{name}: a two-valued mask; its {count} connected pieces become instances.", stacklevel=2
-        )
-    if labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in "biu":
         refuse(f"{labels.dtype} is no label map", "give whole numbers, one id a nucleus")
     if labels.size and labels.min() < 0:
         refuse("it holds negative ids", "use 0 for background and `valid` for pixels to leave out")
     if labels.size and labels.max() > np.iinfo(np.int32).max:
         refuse("it holds ids beyond int32", "renumber them")
-    return labels.astype(np.int32)
+    labels = labels.astype(np.int32)
+    if ((labels == 0) | (labels == labels.max(initial=0))).all():
+        from scipy import ndimage
+
+        pieces, count = ndimage.label(labels, structure=np.ones((3, 3)))
+        if count > 1:
+            said = f"{name}: a two-valued mask; its {count} connected pieces become instances."
+            warnings.warn(said, stacklevel=2)
+            return pieces
+    return labels
 
 
 def _refuse_array(name: str, what: str, way_out: str):

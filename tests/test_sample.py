@@ -136,10 +136,34 @@ def test_images_that_need_a_guess_are_refused(image, why):
 # -- to_instances ----------------------------------------------------------------------------
 
 
-def test_two_valued_masks_become_connected_pieces():
-    with pytest.warns(UserWarning, match="2 connected pieces"):
-        labels = to_instances((label_map() > 0).astype(np.uint8) * 255)
+MASK = label_map() > 0
+
+
+@pytest.mark.parametrize("mask", [MASK, MASK * np.uint8(255), MASK * np.uint8(1), MASK * 1.0, MASK * 7])
+def test_two_valued_masks_become_connected_pieces(mask):
+    with pytest.warns(UserWarning, match=r"a\.png: a two-valued mask; its 2 connected pieces"):
+        labels = to_instances(mask, "a.png")
+    assert labels.dtype == np.int32
     assert set(np.unique(labels)) == {0, 1, 2}
+    assert len({labels[2, 2], labels[3, 6]}) == 2
+
+
+@pytest.mark.parametrize("value", [True, np.uint8(1), np.uint8(255), 7])
+def test_a_single_piece_is_one_nucleus_and_nothing_to_say(value, recwarn):
+    corner = np.zeros((4, 4), bool)
+    corner[[0, 1], [0, 1]] = True                           # two pixels that touch at a corner
+    for mask in (corner, np.ones((4, 4), bool), np.zeros((4, 4), bool)):
+        labels = to_instances(mask * value if value is not True else mask)
+        assert labels.dtype == np.int32
+        assert (labels == mask * int(value)).all()
+    assert not recwarn.list
+
+
+def test_an_id_in_two_pieces_beside_others_stays_one_nucleus(recwarn):
+    labels = label_map()
+    labels[5, 0] = 7
+    assert (to_instances(labels) == labels).all()
+    assert not recwarn.list
 
 
 def test_whole_floats_and_repeated_channels_are_read():

@@ -4,8 +4,8 @@
     mine/labels/a.png  b.geojson …    mine/a_labels.png  b.geojson …
 
 A label is a PNG, TIFF or .npy map with one id a nucleus, or GeoJSON from QuPath with polygons
-or points. A picture without a label is an unlabelled sample; beside pictures, what is named
-`…_labels` or `…_mask` is a label.
+or points of all nuclei. A picture without a label is an unlabelled sample; beside pictures, what is
+named `…_labels` or `…_mask` is a label.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from nucbook.data.item import Item, UnreadableFile
-from nucbook.data.readers.geojson import read_features
+from nucbook.data.readers.geojson import read_features, read_kinds
 from nucbook.data.readers.images import PICTURES, find_pictures, read_labels, read_rgb
 from nucbook.data.readers.polygons import paint
 from nucbook.sample import Sample, inside
@@ -72,14 +72,13 @@ def _read(name: str, picture: Path, label: Path | None, mpp: float | None, kinds
         return Sample(image, read_labels(label), mpp=mpp, name=name, meta=meta)
     features = read_features(label)
     _check_points(features.points, image.shape, label)
-    if not features.outlines and len(features.points):
+    if len(features.points):
         return Sample(image, points=features.points, mpp=mpp, name=name, meta=meta)
     class_names = dict(enumerate(kinds(), start=1))
     id_of = {kind: i for i, kind in class_names.items()}
     return Sample(
         image,
         paint(features.outlines, image.shape[:2]),
-        points=features.points if len(features.points) else None,
         class_of={i: id_of.get(kind, 0) for i, kind in enumerate(features.kinds, start=1)} if id_of else {},
         class_names=class_names,
         mpp=mpp,
@@ -114,7 +113,7 @@ def _stem(path: Path) -> str:
 def _kinds(labels: Iterable[Path]) -> list[str]:
     """Class names of all GeoJSON files of the folder, so that an id means one class throughout."""
     files = [path for path in labels if path.suffix.lower() in (".geojson", ".json")]
-    return sorted({kind for path in files for kind in read_features(path).kinds if kind})
+    return sorted({kind for path in files for kind in read_kinds(path) if kind})
 
 
 def _refuse(path: Path) -> Sample:

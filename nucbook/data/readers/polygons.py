@@ -44,6 +44,43 @@ def fill(outline: Rings, shape: tuple[int, int]) -> tuple[tuple[int, int, int, i
     return ((int(top), int(left), int(bottom), int(right)), mask) if mask.any() else None
 
 
+def contains(outline: Rings, points: np.ndarray) -> np.ndarray:
+    """bool (N,): which points (N, 2), row and column, an outline of any size contains. NaN is nowhere."""
+    vertices = np.concatenate([np.zeros((0, 2)), *outline])
+    within = np.zeros(len(points), bool)
+    if len(vertices):
+        near = (points >= vertices.min(0)) & (points <= vertices.max(0))
+        for i in np.flatnonzero(near.all(1)):
+            row, column = points[i]
+            within[i] = np.searchsorted(_crossings(outline, row), column) % 2
+    return within
+
+
+def interior(outline: Rings) -> np.ndarray:
+    """A point (2,), row and column, that an outline of any form contains; NaN where it has no area."""
+    extents = [np.ptp(ring[:, 0]) if len(ring) else 0 for ring in outline]
+    if not any(extents):
+        return np.full(2, np.nan)
+    rows = np.unique(outline[np.argmax(extents)][:, 0])
+    row = rows[len(rows) // 2 - 1 : len(rows) // 2 + 1].mean()      # between vertices, where a line crosses
+    columns = _crossings(outline, row).reshape(-1, 2)
+    if not len(columns):                                            # a vertex is not finite
+        return np.full(2, np.nan)
+    first, last = columns[np.argmax(columns[:, 1] - columns[:, 0])]
+    return np.array([row, (first + last) / 2])
+
+
+def _crossings(outline: Rings, row: float) -> np.ndarray:
+    """Where the rings cross a row: an even number of columns, in order; inside lies between odd and even."""
+    columns = [np.zeros(0)]
+    for ring in outline:
+        (r0, c0), (r1, c1) = ring.T, np.roll(ring, -1, axis=0).T
+        crossed = (r0 <= row) != (r1 <= row)
+        r0, c0, r1, c1 = r0[crossed], c0[crossed], r1[crossed], c1[crossed]
+        columns.append(c0 + (row - r0) / (r1 - r0) * (c1 - c0))
+    return np.sort(np.concatenate(columns))
+
+
 def paint(outlines: Sequence[Rings], shape: tuple[int, int]) -> np.ndarray:
     """int32 (H, W): outline i painted with id i + 1.
 

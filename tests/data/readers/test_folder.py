@@ -9,6 +9,7 @@ import pytest
 
 from nucbook import data
 from nucbook.data.item import UnreadableFile
+from nucbook.data.readers import folder
 from tests.data.layouts import boxes, geojson, save, tile
 
 
@@ -56,6 +57,36 @@ def test_points_are_point_labels(tmp_path):
     [sample] = data.load_folder(tmp_path)
     assert sample.points.tolist() == [[2, 4]]
     assert not sample.labelled
+
+
+def test_the_region_that_nuclei_lie_in_is_no_nucleus(tmp_path):
+    content = geojson([(0, 0, 24, 24), *boxes()], ("necrosis", "tumour", "", "stroma"))
+    for feature, kind in zip(content["features"], ["annotation", *["detection"] * 3]):
+        feature["properties"]["objectType"] = kind
+    for name in "ab":
+        save(tmp_path / f"{name}.png", tile()[0])
+        (tmp_path / f"{name}.geojson").write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match="1 annotations left out") as said:
+        first, _ = data.load_folder(tmp_path)
+    messages = sorted(str(warning.message) for warning in said)          # read side by side
+    assert [message.partition(": ")[0][-9:] for message in messages] == ["a.geojson", "b.geojson"]
+    assert np.array_equal(first.instances, tile()[1])
+    assert dict(first.class_names) == {1: "stroma", 2: "tumour"}
+    assert first.meta["regions"] == 3
+
+
+def test_points_in_outlines_give_way_to_the_centres_of_these(tmp_path):
+    for name, place in (("a", [4.5, 4.5]), ("b", [4.5, 22.5])):
+        save(tmp_path / f"{name}.png", tile()[0])
+        content = geojson(boxes())
+        content["features"].append({"type": "Feature", "geometry": {"type": "Point", "coordinates": place}})
+        (tmp_path / f"{name}.geojson").write_text(json.dumps(content))
+    first, second = folder.items(tmp_path)
+    sample = first.read()
+    assert sample.points is None
+    assert len(sample.weaken("points").points) == 3
+    with pytest.raises(UnreadableFile, match=r"b\.geojson: 1 points lie in none of its outlines"):
+        second.read()
 
 
 def test_a_point_outside_is_named_as_the_file_has_it(tmp_path):

@@ -32,7 +32,7 @@ from nucbook.papers.baselines import tissue
 from nucbook.sample import InvalidSample, Sample
 from nucbook.segmenter import CARD, UNFINISHED, Segmenter, find_method
 from nucbook.tables import find
-from nucbook.tables.render import compare
+from nucbook.tables.render import as_text, compare
 from nucbook.tables.run import run_table
 from nucbook.training.prepare import agreed, first_process
 from nucbook.training.profile import resolve
@@ -200,7 +200,7 @@ def table(
     changes: Changes = None,
     workers: Annotated[int, typer.Option(help="Runs at a time on this machine.")] = 1,
 ) -> None:
-    """Run what is missing of a table, and print it beside what was published."""
+    """Run what is missing of a table, and print what there is beside what was published."""
     with said():
         wanted = find(address)
         outcome = run_table(
@@ -214,7 +214,9 @@ def table(
         )
         typer.echo(f"{len(outcome.done)} runs done, {len(outcome.waiting)} wait for the next call.")
         if profile in ("short", "paper"):
-            typer.echo(compare(wanted, profile).round(3).to_string())
+            numbers = compare(wanted, profile)
+            run = numbers.xs("runs", axis=1, level=1).gt(0).any(axis=1)
+            typer.echo(as_text(numbers[run], profile, wanted.unit).to_string())
 
 
 def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:

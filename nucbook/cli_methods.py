@@ -35,6 +35,7 @@ from nucbook.tables import find
 from nucbook.tables.render import as_text, compare
 from nucbook.tables.run import run_table
 from nucbook.training.prepare import agreed, first_process
+from nucbook.training.profile import profile as profile_in_force
 from nucbook.training.profile import resolve
 from nucbook.training.stages import Desk, OutOfTime
 
@@ -202,7 +203,7 @@ def table(
 ) -> None:
     """Run what is missing of a table, and print what there is beside what was published."""
     with said():
-        wanted = find(address)
+        wanted, profile = find(address), profile_in_force(profile)
         outcome = run_table(
             wanted,
             rows=rows,

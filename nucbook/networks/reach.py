@@ -12,8 +12,9 @@ def reach(network: nn.Module, size: int, images: int = 8, seed: int = 0) -> Tens
     size   : side of the random input, pixels; a multiple of the network's stride.
     images : how many random inputs the magnitude is averaged over.
 
-    Returns float (size, size), on the CPU: mean |gradient| of the central output pixel, all its channels,
-    with respect to each input pixel; 0 = cannot be seen. The largest is 1. The network is left as it was.
+    Returns float (size, size), on the CPU: mean |gradient| of the central output pixel, all its
+    channels, with respect to each input pixel; 0 = cannot be seen. The largest is 1. The network
+    is left as it was.
     """
     was_training = network.training
     network.eval()

@@ -254,10 +254,12 @@ def scale_bar(axes: Axes, mpp: float, micrometres: float = 20) -> Axes:
 def table(frame: pd.DataFrame, digits: int = 3, best: Sequence[str] = ()) -> Styler:
     """A data frame for the page: rounded, empty cells as "–", the highest of the `best` columns bold.
 
-    The name of the index stands in the corner of the header, not in a row of its own.
+    The name of the index stands in the corner of the header, not in a row of its own, and takes the place
+    of a name of the columns.
     """
-    if frame.index.name and not any(frame.columns.names):
-        frame = frame.rename_axis(index=None, columns=frame.index.name)
+    if frame.index.name:
+        above = [None] * (frame.columns.nlevels - 1)
+        frame = frame.rename_axis(columns=[*above, frame.index.name]).rename_axis(index=None)
     numbers = frame.select_dtypes("number").columns
     styled = frame.style.format(precision=digits, na_rep="–", thousands=",")
     styled = styled.set_properties(**{"text-align": "left", "vertical-align": "top"})

@@ -130,6 +130,10 @@ def test_a_table_rounds_marks_the_best_and_writes_dashes():
     named = show.table(frame.set_index("name")).to_html()
     assert named.count("<tr>") == 1 + len(frame)            # one header, with the name in its corner
     assert ">name</th>" in named
+    both = pd.concat({"dice": frame.set_index("name"), "aji": frame.set_index("name")}, axis=1)
+    both = show.table(both.rename_axis(columns=["metric", "column"])).to_html()
+    assert both.count("<tr>") == 2 + len(frame)
+    assert ">column</th>" not in both
 
 
 def test_curves_of_a_training_show_the_one_loss_once_and_several_with_their_sum():

@@ -66,9 +66,9 @@ def views(labelled: Crops, unlabelled: Crops) -> Any:
 def teacher_maps(models: Models, views: Views) -> Tensor:
     """F of the teacher, (B, 3, H, W), of the weak view, without gradient.
 
-    Batch normalisation takes the batch's own statistics, as the student's does and as in Tarvainen and
-    Valpola's code. With running ones the teacher's HV maps are a little steeper than the student's, the
-    student follows, and they grow from step to step without bound.
+    Batch normalisation takes the batch's own statistics, as the student's does and as in
+    Tarvainen and Valpola's code. With running ones the teacher's HV maps are a little steeper
+    than the student's, the student follows, and they grow from step to step without bound.
     """
     models.teacher.train()
     with torch.no_grad():

@@ -44,6 +44,8 @@ def differences(
     found = {}
     for row, own in scores.items():
         gap = (own - base).dropna(how="all").dropna(axis=1, how="all").to_numpy()      # (seeds, images)
+        if not gap.size:
+            continue                                        # no seed and image in common
         seeds = rng.integers(0, len(gap), (draws, len(gap), 1))
         images = rng.integers(0, gap.shape[1], (draws, 1, gap.shape[1]))
         drawn = np.nanmean(gap[seeds, images], (1, 2))

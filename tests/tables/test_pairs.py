@@ -86,3 +86,12 @@ def test_the_folds_of_a_seed_are_joined(tmp_path):
     assert found.difference == pytest.approx(0.15)
     assert found.seeds == 1
     assert 0.1 <= found.low < 0.15 < found.high <= 0.2
+
+
+def test_rows_without_a_common_seed_are_left_out(tmp_path):
+    results = Results(tmp_path / "toys.jsonl")
+    known = {"paper": "toys", "table": "2", "profile": "quick", "fold": 0, "metrics": {}}
+    for seed, row in enumerate("AB"):
+        per_image = [{"name": f"i{i}", "aji": 0.5} for i in range(3)]
+        results.append(dict.fromkeys(KEYS, "") | known | {"row": row, "seed": seed, "per_image": per_image})
+    assert differences(TABLE, "aji", "A", results=results).index.tolist() == ["A"]

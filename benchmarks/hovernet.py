@@ -78,10 +78,12 @@ def one_image(priors) -> dict[str, float]:
     maps = hv_maps(torch.from_numpy(labels)[None])[0].numpy()
     noise = np.random.default_rng(0).normal(0, 0.1, (3, *labels.shape)).astype(np.float32)
     probability, maps = (labels > 0) * 0.8 + 0.1 + noise[0], maps + noise[1:]
-    best = fastest({
-        "decode": lambda: decoding.decode(probability, maps),
-        "score": lambda: priors.score(labels, image),
-    })
+    best = fastest(
+        {
+            "decode": lambda: decoding.decode(probability, maps),
+            "score": lambda: priors.score(labels, image),
+        }
+    )
     count = len(np.unique(labels)) - 1
     thousand = best["score"] * 1000 / count
     print(f"1000², {count} nuclei, one core")
@@ -114,7 +116,7 @@ def steps(name: str, config: Config, priors) -> dict[str, float]:
 
     agreeing = partial(mean_teacher.step, config=mean_teacher.Config())
     whole = partial(training.step, config=config, priors=priors)
-    for _ in range(60 if name == "quick" else 20):                # until there are nuclei to be found
+    for _ in range(60 if name == "quick" else 20):  # until there are nuclei to be found
         step(agreeing)
     models.teacher.load_state_dict(models.hovernet.state_dict())
     spent = {"mean teacher": [], "IRCR-Net": []}
@@ -127,8 +129,10 @@ def steps(name: str, config: Config, priors) -> dict[str, float]:
     more = spent["IRCR-Net"] / spent["mean teacher"] - 1
     found = training.nuclei(mean_teacher.teacher_maps(models, batch), batch.unlabelled.valid.cpu().numpy())
     pairs = match_batch(found, found).count.float().mean()
-    print(f"profile {name}: {config.batch} + {config.batch} crops of {config.crop}², {device()}, "
-          f"{torch.get_num_threads()} threads, {pairs:.0f} nuclei a crop")
+    print(
+        f"profile {name}: {config.batch} + {config.batch} crops of {config.crop}², {device()}, "
+        f"{torch.get_num_threads()} threads, {pairs:.0f} nuclei a crop"
+    )
     print(f"| mean teacher | {spent['mean teacher']:7.1f} ms a step | |")
     print(f"| IRCR-Net     | {spent['IRCR-Net']:7.1f} ms a step | {100 * more:+.1f} % |")
     return {f"{name}: {key}": value for key, value in spent.items()} | {f"{name}: more": more}

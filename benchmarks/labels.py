@@ -37,11 +37,13 @@ def main() -> dict[str, float]:
     points, shape = sample.weaken("points").points, sample.shape
     features = labels.cluster_features(sample.image, points)
     found = labels.cluster_labels(features, points)
-    best = fastest({
-        "Voronoi labels": lambda: labels.voronoi_labels(points, shape),
-        "features": lambda: labels.cluster_features(sample.image, points),
-        "cluster labels": lambda: labels.cluster_labels(features, points),
-    })
+    best = fastest(
+        {
+            "Voronoi labels": lambda: labels.voronoi_labels(points, shape),
+            "features": lambda: labels.cluster_features(sample.image, points),
+            "cluster labels": lambda: labels.cluster_labels(features, points),
+        }
+    )
     together = sum(best.values())
     means = timed(lambda: KMeans(3, random_state=0).fit(features.reshape(-1, 4)))
     cleaning = EVERY * timed(lambda: clean_on_the_whole_image(found == labels.NUCLEUS, points))

@@ -21,9 +21,9 @@ from sklearn.metrics import adjusted_rand_score
 from nucbook.instances.meanshift import mean_shift
 
 PIXELS, DIMENSIONS, NUCLEI = 60_000, 16, 150
-BANDWIDTH, APART = 1.5, 3.0         # embedding units: the ball, and the margin that pushes nuclei apart
-SPREADS = (0.05, 0.1)               # embedding units, a dimension: 0.2 and 0.4 from the centre
-OURS_ALONE = (0.2, 0.25)            # wider still, where scikit-learn takes many minutes
+BANDWIDTH, APART = 1.5, 3.0  # embedding units: the ball, and the margin that pushes nuclei apart
+SPREADS = (0.05, 0.1)  # embedding units, a dimension: 0.2 and 0.4 from the centre
+OURS_ALONE = (0.2, 0.25)  # wider still, where scikit-learn takes many minutes
 ROUNDS = 5
 
 
@@ -56,7 +56,7 @@ def nuclei(spread: float) -> tuple[np.ndarray, np.ndarray]:
         centre = generator.normal(0, 2, DIMENSIONS)
         if all(np.linalg.norm(centre - other) > APART for other in centres):
             centres.append(centre)
-    area = generator.uniform(0.3, 2, NUCLEI)                # large nuclei and small
+    area = generator.uniform(0.3, 2, NUCLEI)  # large nuclei and small
     truth = generator.choice(NUCLEI, PIXELS, p=area / area.sum())
     noise = generator.normal(0, spread, (PIXELS, DIMENSIONS))
     return (np.array(centres)[truth] + noise).astype(np.float32), truth

@@ -34,7 +34,7 @@ def main() -> dict[str, float]:
         samples = data.load("tissue", "train")
         segmenter, _ = training.train(samples, config, checkpoint=folder, progress=False)
     image = simulate("colon", size=1000, seed=0).image
-    segmenter(image)                                                        # warm
+    segmenter(image)  # warm
     networks, said = best(segmenter.maps, image)
     grouping, nuclei = best(segmenter.method.decode, said, config)
     print(f"1000×1000, {len(said.windows)} windows, {len(nuclei)} nuclei; best of {ROUNDS} rounds")

@@ -26,19 +26,23 @@ def main() -> dict[str, float]:
     """Print the table, return milliseconds a map and ratios by name."""
     labels = torch.from_numpy(np.stack([label_map(seed) for seed in range(MAPS)]))
     points = [targets.points(one) for one in labels]
-    best = fastest({
-        "distance_maps": lambda: targets.distance_maps(labels),
-        "normalised_distance_maps": lambda: targets.normalised_distance_maps(labels),
-        "boundaries": lambda: targets.boundaries(labels),
-        "voronoi": lambda: targets.voronoi(points, (SIDE, SIDE)),
-        "loop, OpenCV": lambda: loop(labels.numpy(), lambda mask: cv2.distanceTransform(mask, 2, 0)),
-        "loop, SciPy": lambda: loop(labels.numpy()[:2], ndimage.distance_transform_edt),
-        "Voronoi, SciPy": lambda: voronoi_by_transform(points[:2]),
-    })
+    best = fastest(
+        {
+            "distance_maps": lambda: targets.distance_maps(labels),
+            "normalised_distance_maps": lambda: targets.normalised_distance_maps(labels),
+            "boundaries": lambda: targets.boundaries(labels),
+            "voronoi": lambda: targets.voronoi(points, (SIDE, SIDE)),
+            "loop, OpenCV": lambda: loop(labels.numpy(), lambda mask: cv2.distanceTransform(mask, 2, 0)),
+            "loop, SciPy": lambda: loop(labels.numpy()[:2], ndimage.distance_transform_edt),
+            "Voronoi, SciPy": lambda: voronoi_by_transform(points[:2]),
+        }
+    )
     best = {name: milliseconds / (2 if "SciPy" in name else MAPS) for name, milliseconds in best.items()}
     counts = [len(p) for p in points]
-    print(f"{MAPS} maps {SIDE}², {min(counts)} to {max(counts)} nuclei, {torch.get_num_threads()} threads; "
-          f"best of {ROUNDS} rounds, a map")
+    print(
+        f"{MAPS} maps {SIDE}², {min(counts)} to {max(counts)} nuclei, {torch.get_num_threads()} threads; "
+        f"best of {ROUNDS} rounds, a map"
+    )
     against = {"loop, OpenCV": "distance_maps", "loop, SciPy": "distance_maps", "Voronoi, SciPy": "voronoi"}
     for name, milliseconds in best.items():
         other = against.get(name)

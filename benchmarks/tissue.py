@@ -42,7 +42,7 @@ def main() -> dict[str, float]:
     stored = min(seconds(round_trip) for _ in range(20))
     print(f"{'PNG':<9} {1000 * stored:6.1f} ms to write and read one of them")
     cv2.setNumThreads(threads)
-    for side in (1000, 2000, 4000):                         # peak memory needs a process of its own
+    for side in (1000, 2000, 4000):  # peak memory needs a process of its own
         command = [sys.executable, "-c", LARGE, str(side)]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         print(run.stdout.strip())

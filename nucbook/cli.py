@@ -11,7 +11,7 @@ from nucbook import __version__, cli_data, cli_methods, house
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,            # a local may be a whole slide
+    pretty_exceptions_show_locals=False,  # a local may be a whole slide
     help="Segment cell nuclei with few labels: the book and the library under it.",
 )
 app.add_typer(cli_data.app, name="data")

@@ -47,7 +47,7 @@ Minutes = Annotated[
     float | None, typer.Option(help="Stop cleanly after so long; the same command goes on later.")
 ]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
-MISTAKES = (ValueError, OSError, OutOfTime)                 # InvalidSample, BadModel, … are ValueErrors
+MISTAKES = (ValueError, OSError, OutOfTime)  # InvalidSample, BadModel, … are ValueErrors
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def train(
             Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
             shutil.rmtree(out / UNFINISHED, ignore_errors=True)
             typer.echo(f"saved to {out}; next: nucbook predict {out} IMAGES --out RESULTS")
-        agreed(None)                                        # all wait until it is written
+        agreed(None)  # all wait until it is written
 
 
 def predict(

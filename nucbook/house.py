@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 SCRIPTS = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = SCRIPTS / ("python.exe" if os.name == "nt" else "python")
-STAMP = VENV / "nucbook-installed"                  # what was installed, and where
+STAMP = VENV / "nucbook-installed"  # what was installed, and where
 BUILD = ROOT / "_build"
 HTML = BUILD / "html"
 OLDEST = (3, 11)
-SPHINX_PAGES = {"genindex", "index", "py-modindex", "search"}       # made for every book, in no _toc.yml
+SPHINX_PAGES = {"genindex", "index", "py-modindex", "search"}  # made for every book, in no _toc.yml
 CACHES = (".pytest_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis")
 
 

@@ -50,9 +50,7 @@ def dealt(dataset: str, profile: str, labels: str, patch: int, seed: int) -> Par
         raise ValueError(f"labels {labels!r} are no share of patches; write 1/8 or 100%.") from None
     samples = [each for image in training_samples(dataset, profile) for each in patches(image, patch)]
     own = profile == "quick" or "validation" in CATALOG[dataset].parts
-    split = Split.make(
-        samples, by="patch", labelled=share, validation=0 if own else 0.1, test=0, seed=seed
-    )
+    split = Split.make(samples, by="patch", labelled=share, validation=0 if own else 0.1, test=0, seed=seed)
     return split.apply(samples)
 
 

@@ -17,10 +17,28 @@ from filelock import FileLock
 from nucbook.rows import fingerprint
 
 KEYS = (
-    "run", "paper", "table", "row", "dataset", "data", "labels", "fold", "seed", "profile", "schedule",
-    "init", "selection", "metrics", "images", "per_image", "seconds", "device", "versions", "config",
+    "run",
+    "paper",
+    "table",
+    "row",
+    "dataset",
+    "data",
+    "labels",
+    "fold",
+    "seed",
+    "profile",
+    "schedule",
+    "init",
+    "selection",
+    "metrics",
+    "images",
+    "per_image",
+    "seconds",
+    "device",
+    "versions",
+    "config",
 )
-CELL = ("paper", "table", "row", "dataset", "labels", "profile", "seed", "fold")    # what a line measures
+CELL = ("paper", "table", "row", "dataset", "labels", "profile", "seed", "fold")  # what a line measures
 
 
 class BadResults(ValueError):
@@ -87,7 +105,9 @@ class Results:
         """Under the lock: all lines, after a torn last one was set aside."""
         found = self._read()
         if found.torn:
-            self.path.with_name(f"{self.path.name}.torn-{fingerprint(found.torn.hex())[:8]}").write_bytes(found.torn)
+            self.path.with_name(f"{self.path.name}.torn-{fingerprint(found.torn.hex())[:8]}").write_bytes(
+                found.torn
+            )
         if found.torn or not found.ended:
             aside = self.path.with_name(f"{self.path.name}.writing")
             aside.write_bytes(b"".join(text + b"\n" for text in found.texts))
@@ -110,9 +130,9 @@ class Results:
 
 class _Found(NamedTuple):
     lines: list[dict[str, Any]]
-    texts: list[bytes]                                      # the same, as they stand in the file
-    torn: bytes                                             # a last line that is none, or nothing
-    ended: bool                                             # whether the file ends with a line's end
+    texts: list[bytes]  # the same, as they stand in the file
+    torn: bytes  # a last line that is none, or nothing
+    ended: bool  # whether the file ends with a line's end
 
 
 def _is_line(text: bytes) -> bool:

@@ -197,9 +197,9 @@ def _plain(thing: Any) -> Any:
 
 
 def _array(thing: Any) -> Any:
-    if hasattr(thing, "detach"):                            # a tensor, wherever it lives
+    if hasattr(thing, "detach"):  # a tensor, wherever it lives
         thing = thing.detach().cpu()
-        thing = thing.float() if "bfloat16" in str(thing.dtype) else thing       # numpy has none; it is exact
+        thing = thing.float() if "bfloat16" in str(thing.dtype) else thing  # numpy has none; it is exact
     array = thing.__array__()
     if array.ndim == 0:
         return _plain(array.item())

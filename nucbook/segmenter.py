@@ -25,8 +25,8 @@ from nucbook.training.profile import build
 
 FORMAT = "nucbook segmenter 1"
 CARD, WEIGHTS = "model.json", "model.safetensors"
-UNFINISHED = "checkpoint"                   # folder beside them, as long as the training lasts
-AT_ONCE = 1280                              # px, side; larger images go block by block, these with margins
+UNFINISHED = "checkpoint"  # folder beside them, as long as the training lasts
+AT_ONCE = 1280  # px, side; larger images go block by block, these with margins
 
 
 class BadModel(ValueError):
@@ -193,7 +193,7 @@ class Segmenter:
         method = find_method(str(written["method"]), folder / CARD)
         try:
             config = build(method.config, written["config"])
-            classes = {int(k): v for k, v in written["card"]["classes"].items()}         # JSON keys are texts
+            classes = {int(k): v for k, v in written["card"]["classes"].items()}  # JSON keys are texts
             card = Card(**{**written["card"], "classes": classes})
             networks = method.networks(config)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -214,7 +214,7 @@ def find_method(name: str, source: str | Path = "method") -> Method:
         except AttributeError:
             pass
         except ModuleNotFoundError as error:
-            if not str(error.name).startswith(papers):      # it is there, and lacks something itself
+            if not str(error.name).startswith(papers):  # it is there, and lacks something itself
                 raise
     there = ", ".join(importlib.import_module(papers).METHODS)
     raise BadModel(f"{source}: nucbook {__version__} has no method {name!r}; there are {there}.")

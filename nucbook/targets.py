@@ -50,12 +50,12 @@ def points(labels: Tensor, at: str = "box") -> Tensor:
         _, corners = boxes(labels)
         return ((corners[:, :2] + corners[:, 2:] - 1) // 2).float()
     _check(labels, 2)
-    pixels = torch.nonzero(labels)                                          # (P, 2)
+    pixels = torch.nonzero(labels)  # (P, 2)
     ids, rank = torch.unique(labels[tuple(pixels.T)].long(), return_inverse=True)
     if at == "centroid":
         sums = pixels.new_zeros(len(ids), 2).index_add_(0, rank, pixels)
         return sums / torch.bincount(rank, minlength=len(ids))[:, None]
-    depth = normalised_distance_maps(labels[None])[0][tuple(pixels.T)]      # 1 at the deepest pixel
+    depth = normalised_distance_maps(labels[None])[0][tuple(pixels.T)]  # 1 at the deepest pixel
     deepest = torch.nonzero(depth == 1).squeeze(1)
     first = torch.full((len(ids),), len(pixels), device=labels.device).scatter_reduce(
         0, rank[deepest], deepest, "amin"
@@ -143,9 +143,9 @@ def hv_maps(labels: Tensor) -> Tensor:
     # Offsets times the area are whole numbers: across a nucleus one pixel wide they are exactly 0.
     area = total(length)
     down = row * area - total(length * row)
-    right = column * area - total(length * column + length * (length - 1) // 2)     # of its first pixel
+    right = column * area - total(length * column + length * (length - 1) // 2)  # of its first pixel
     left, most = edge(right, "amin"), edge(right + (length - 1) * area, "amax")
-    repeat = lambda values: values.repeat_interleave(length)                        # of runs, to pixels
+    repeat = lambda values: values.repeat_interleave(length)  # of runs, to pixels
     step = torch.arange(int(length.sum()), device=of.device) - repeat(length.cumsum(0) - length)
     pixel = repeat(start + image * height * width) + step
     maps.view(-1)[pixel] = share(repeat(right) + step * repeat(area), repeat(left), repeat(most))
@@ -181,7 +181,7 @@ def voronoi(points: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
     for image, p in zip(padded, points):
         image[: len(p)] = p
     rows = torch.arange(height, dtype=exact, device=device)
-    column = padded[:, :, 1].repeat_interleave(height, 0)                   # (B·H, N)
+    column = padded[:, :, 1].repeat_interleave(height, 0)  # (B·H, N)
     # Squared distance to pixel c is offset − 2·c·column + c²; c² is common to all points.
     offset = ((padded[:, None, :, 0] - rows[:, None]) ** 2).flatten(0, 1) + column**2
 
@@ -193,7 +193,7 @@ def voronoi(points: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
     while True:
         ahead = column - column.gather(1, nearest)
         crossing = (offset - offset.gather(1, nearest)) / (2 * ahead)
-        crossing.masked_fill_(~(ahead > 0), torch.inf)          # only a point further right can follow
+        crossing.masked_fill_(~(ahead > 0), torch.inf)  # only a point further right can follow
         crossing, following = crossing.min(1, keepdim=True)
         start = torch.maximum(start, (crossing.floor() + 1).clamp(max=width).long())
         if (start == width).all():
@@ -238,7 +238,7 @@ def _distances_by_crops(labels: Tensor, normalise: bool) -> Tensor:
 def _windows(image: np.ndarray) -> Iterator[tuple[int, tuple[slice, slice]]]:
     """(id, slices of its bounding box) of every instance in (H, W)."""
     ids = None
-    if image.max(initial=0) > image.size:       # find_objects makes a list as long as the largest id
+    if image.max(initial=0) > image.size:  # find_objects makes a list as long as the largest id
         ids = np.union1d(image, 0)
         image = np.searchsorted(ids, image)
     for rank, window in enumerate(ndimage.find_objects(image), start=1):
@@ -277,7 +277,7 @@ def _distance_in_line(labels: Tensor, dim: int) -> Tensor:
         fresh = torch.zeros_like(line, dtype=torch.bool)
         before, after = line.narrow(dim, 0, length - 1), line.narrow(dim, 1, length - 1)
         fresh.narrow(dim, 1, length - 1).copy_(before != after)
-        start = torch.where(fresh, place, -far).cummax(dim)[0]              # where the run of this id began
+        start = torch.where(fresh, place, -far).cummax(dim)[0]  # where the run of this id began
         steps = place - start + 1
         distance = torch.minimum(distance, steps.flip(dim) if flip else steps)
     return distance

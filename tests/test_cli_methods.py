@@ -112,7 +112,7 @@ def test_labels_beside_images_are_not_segmented_but_compared(model, slides, tmp_
     done = call("score", tmp_path / "out", mine)
     assert done.exit_code == 0, done.output
     assert all(word in done.output for word in ("slide0", "slide1", "mean", "aji", "pq"))
-    (tmp_path / "out" / "slide0.tif").unlink()              # as of a slide: polygons alone
+    (tmp_path / "out" / "slide0.tif").unlink()  # as of a slide: polygons alone
     assert call("score", tmp_path / "out", mine).output == done.output
     (tmp_path / "out" / "slide0.geojson").unlink()
     missing = call("score", tmp_path / "out", mine)

@@ -25,8 +25,8 @@ CHAPTERS = sorted([*NOTEBOOKS, *BOOK.rglob("*.md")])
 MODULES = sorted((ROOT / "nucbook").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 WRITTEN = [*MODULES, *TESTS, *CHAPTERS, *ROOT.glob("*.md"), *ROOT.glob("*.yml")]
-SAID_ELSEWHERE = {"forward", "paper", "short", "quick"}     # by torch; by training.profile.Configuration
-COMMANDS = {"house", "cli", "cli_data", "cli_methods"}          # described in running.md instead
+SAID_ELSEWHERE = {"forward", "paper", "short", "quick"}  # by torch; by training.profile.Configuration
+COMMANDS = {"house", "cli", "cli_data", "cli_methods"}  # described in running.md instead
 
 
 def relative(file: Path) -> str:
@@ -229,7 +229,7 @@ def test_a_step_that_fails_is_named():
 
 def test_the_chores_need_nothing_installed():
     program = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; from nucbook import house; print(*house.CHORES)"
-    bare = [sys.executable, "-I", "-S", "-c", program]              # without site-packages
+    bare = [sys.executable, "-I", "-S", "-c", program]  # without site-packages
     run = subprocess.run(bare, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["book", "test", "lab", "clean"]
 
@@ -268,13 +268,23 @@ def test_sentences_keep_their_code_and_lose_no_sign(plain):
 
 def test_arguments_stand_in_columns(plain):
     assert plain(["shape  : (H, W),", "         pixels.", "to     : `points`"]) == [
-        ".. rst-class:: columns", "",
-        "   ``shape``", "      (H, W), pixels.",
-        "   ``to``", "      ``points``", "",
+        ".. rst-class:: columns",
+        "",
+        "   ``shape``",
+        "      (H, W), pixels.",
+        "   ``to``",
+        "      ``points``",
+        "",
     ]
 
 
 def test_what_is_laid_out_stays_laid_out(plain):
     assert plain(["A folder:", "", "mine/", "    a.tif"]) == [
-        "A folder:", "", ".. code-block:: text", "", "   mine/", "       a.tif", "",
+        "A folder:",
+        "",
+        ".. code-block:: text",
+        "",
+        "   mine/",
+        "       a.tif",
+        "",
     ]

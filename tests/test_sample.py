@@ -62,7 +62,7 @@ def test_weaken_leaves_nothing_to_peek_at():
         assert weak.nuclei is None
         assert not weak.class_of
     assert sample.weaken("nothing").points is None
-    drawn = Sample(IMAGE, label_map(), valid=label_map() > 0)           # as from outlines of faint nuclei
+    drawn = Sample(IMAGE, label_map(), valid=label_map() > 0)  # as from outlines of faint nuclei
     assert drawn.weaken("nothing").valid is None
     with pytest.raises(ValueError, match="weaken to 'boxes'"):
         sample.weaken("boxes")
@@ -151,7 +151,7 @@ def test_two_valued_masks_become_connected_pieces(mask):
 @pytest.mark.parametrize("value", [True, np.uint8(1), np.uint8(255), 7])
 def test_a_single_piece_is_one_nucleus_and_nothing_to_say(value, recwarn):
     corner = np.zeros((4, 4), bool)
-    corner[[0, 1], [0, 1]] = True                           # two pixels that touch at a corner
+    corner[[0, 1], [0, 1]] = True  # two pixels that touch at a corner
     for mask in (corner, np.ones((4, 4), bool), np.zeros((4, 4), bool)):
         labels = to_instances(mask * value if value is not True else mask)
         assert labels.dtype == np.int32

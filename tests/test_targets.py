@@ -120,13 +120,13 @@ def hv_one_by_one(labels):
 
 def test_hv_maps_by_hand():
     labels = torch.zeros(1, 4, 7, dtype=torch.int32)
-    labels[0, 1, 1:6] = 3                                       # a row of five, and one pixel off its end
-    labels[0, 2, 6] = 3                                         # mean column 21 / 6, mean row 7 / 6
+    labels[0, 1, 1:6] = 3  # a row of five, and one pixel off its end
+    labels[0, 2, 6] = 3  # mean column 21 / 6, mean row 7 / 6
     horizontal, vertical = targets.hv_maps(labels)[0]
     expected = torch.tensor([-1, -0.6, -0.2, 0.2, 0.6])
     torch.testing.assert_close(horizontal[1, 1:6], expected)
     assert horizontal[2, 6] == 1
-    torch.testing.assert_close(vertical[1, 1:6], torch.full((5,), -1.0))       # each side by its own extreme
+    torch.testing.assert_close(vertical[1, 1:6], torch.full((5,), -1.0))  # each side by its own extreme
     assert vertical[2, 6] == 1
 
 
@@ -138,8 +138,8 @@ def test_hv_maps_are_those_of_each_nucleus(maps, gap):
 
 
 def test_hv_maps_of_blobs_reach_minus_one_and_one():
-    maps = np.stack([blobs(seed) for seed in range(4)])         # touching, cut by the border, ids with gaps
-    maps[0, 0, 63] = 1                                          # one pixel
+    maps = np.stack([blobs(seed) for seed in range(4)])  # touching, cut by the border, ids with gaps
+    maps[0, 0, 63] = 1  # one pixel
     found = targets.hv_maps(torch.from_numpy(maps)).numpy()
     np.testing.assert_allclose(found, np.stack([hv_one_by_one(m) for m in maps]), atol=1e-6)
     assert found[0, :, 0, 63].tolist() == [0, 0]
@@ -153,7 +153,7 @@ def test_hv_maps_of_blobs_reach_minus_one_and_one():
 
 def test_a_nucleus_one_pixel_wide_has_no_horizontal_distance():
     labels = torch.zeros(1, 900, 4001, dtype=torch.int64)
-    labels[0, 100:807, 3999] = 2                                # a mean of 3999 that floats would miss
+    labels[0, 100:807, 3999] = 2  # a mean of 3999 that floats would miss
     horizontal, vertical = targets.hv_maps(labels)[0]
     assert not horizontal.any()
     torch.testing.assert_close(vertical[100:807, 3999], torch.linspace(-1, 1, 707))
@@ -181,7 +181,7 @@ def test_points_by_hand():
     assert targets.points(bent(), "box").tolist() == [[7, 11], [3, 5]]
     pixels = torch.nonzero(bent() == 4).double().mean(0).float()
     torch.testing.assert_close(targets.points(bent(), "centroid")[1], pixels)
-    assert bent()[3, 5] == 0                                    # the box centre misses the bent nucleus
+    assert bent()[3, 5] == 0  # the box centre misses the bent nucleus
     row, column = targets.points(bent(), "inside")[1].long()
     assert bent()[row, column] == 4
 

@@ -12,5 +12,5 @@ def _buttons(app, config):
 
 
 def setup(app):
-    app.connect("config-inited", _buttons, priority=100)       # before the theme reads them
+    app.connect("config-inited", _buttons, priority=100)  # before the theme reads them
     return {"parallel_read_safe": True, "parallel_write_safe": True}

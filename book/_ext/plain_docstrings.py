@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-MARKUP = re.compile(r"([\\*|_<>])")                         # what reStructuredText would take for markup
-ARGUMENT = re.compile(r"(\S+(?: \S+){0,3}?) +: +(.*)")        # `name : what it is`
+MARKUP = re.compile(r"([\\*|_<>])")  # what reStructuredText would take for markup
+ARGUMENT = re.compile(r"(\S+(?: \S+){0,3}?) +: +(.*)")  # `name : what it is`
 
 
 def plain(lines: list[str]) -> list[str]:
@@ -28,8 +28,8 @@ def plain(lines: list[str]) -> list[str]:
 
 
 def _sentences(text: str) -> str:
-    text = re.sub(r'"[\w.-]*"', r"`\g<0>`", " ".join(text.split()))      # a string argument is code
-    parts = re.split(r"`+([^`]+)`+", text)                              # text, code, text, …
+    text = re.sub(r'"[\w.-]*"', r"`\g<0>`", " ".join(text.split()))  # a string argument is code
+    parts = re.split(r"`+([^`]+)`+", text)  # text, code, text, …
     return "".join(f"``{part}``" if i % 2 else MARKUP.sub(r"\\\1", part) for i, part in enumerate(parts))
 
 

@@ -16,8 +16,8 @@ from nucbook.data.tissue import simulate
 from nucbook.sample import Sample
 
 TILES_OF = ("lung", "kidney", "breast", "bladder")
-DRAWN = 16                                      # tiles of each organ to choose from
-SIDE, GAP = 232, 6                              # px
+DRAWN = 16  # tiles of each organ to choose from
+SIDE, GAP = 232, 6  # px
 
 
 def fullest(organ: str) -> Sample:

@@ -11,13 +11,20 @@ import numpy as np
 from shapely import MultiPoint, Polygon, affinity, box, voronoi_polygons
 from shapely.geometry import LineString, Point
 
-SIDE, GAP = 150, 44                             # px: a panel, and the arrow between two
+SIDE, GAP = 150, 44  # px: a panel, and the arrow between two
 TISSUE, NUCLEUS, FAINT = "#f8e8f0", "#9b80ba", "#d8c8df"
-GIVEN, MADE, INK = "#d95f02", "#00798c", "#444444"      # by the annotator, by the method, lines
-NUCLEI = [                                      # centre x, y, half axes, degrees
-    (30, 32, 15, 10, 20), (70, 26, 13, 10, -30), (116, 36, 16, 12, 10), (28, 82, 13, 12, 0),
-    (68, 68, 16, 11, 40), (86, 86, 14, 11, -20), (124, 88, 13, 11, 60), (44, 122, 15, 10, -10),
-    (90, 126, 12, 10, 30), (128, 126, 11, 10, 0),
+GIVEN, MADE, INK = "#d95f02", "#00798c", "#444444"  # by the annotator, by the method, lines
+NUCLEI = [  # centre x, y, half axes, degrees
+    (30, 32, 15, 10, 20),
+    (70, 26, 13, 10, -30),
+    (116, 36, 16, 12, 10),
+    (28, 82, 13, 12, 0),
+    (68, 68, 16, 11, 40),
+    (86, 86, 14, 11, -20),
+    (124, 88, 13, 11, 60),
+    (44, 122, 15, 10, -10),
+    (90, 126, 12, 10, 30),
+    (128, 126, 11, 10, 0),
 ]
 
 
@@ -31,16 +38,20 @@ def path(shape, fill="none", stroke="none", width=1.5, dash="", opacity=1.0) -> 
     points = [" L".join(f"{x:.1f},{y:.1f}" for x, y in ring.coords) for ring in rings]
     d = "".join(f"M{p}{'Z' if shape.geom_type == 'Polygon' else ''}" for p in points)
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    return (f'<path d="{d}" fill="{fill}" fill-rule="evenodd" stroke="{stroke}" stroke-width="{width}"'
-            f'{dashes} opacity="{opacity}"/>')
+    return (
+        f'<path d="{d}" fill="{fill}" fill-rule="evenodd" stroke="{stroke}" stroke-width="{width}"'
+        f'{dashes} opacity="{opacity}"/>'
+    )
 
 
 def drawn(x, y, a, b, degrees, fill="none", stroke="none", width=1.5, dash="", opacity=1.0) -> str:
     """An ellipse as an SVG element; smaller than its path."""
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    return (f'<ellipse cx="{x:.1f}" cy="{y:.1f}" rx="{a:.1f}" ry="{b:.1f}" '
-            f'transform="rotate({degrees:.0f} {x:.1f} {y:.1f})" fill="{fill}" stroke="{stroke}" '
-            f'stroke-width="{width}"{dashes} opacity="{opacity}"/>')
+    return (
+        f'<ellipse cx="{x:.1f}" cy="{y:.1f}" rx="{a:.1f}" ry="{b:.1f}" '
+        f'transform="rotate({degrees:.0f} {x:.1f} {y:.1f})" fill="{fill}" stroke="{stroke}" '
+        f'stroke-width="{width}"{dashes} opacity="{opacity}"/>'
+    )
 
 
 def panel(*parts: str) -> str:
@@ -64,9 +75,11 @@ def tiles(columns: int, rows: int, labelled: set[int], seed: int = 0) -> str:
     for i in range(columns * rows):
         x, y = left + i % columns * (size + margin), top + i // columns * (size + margin)
         known = i in labelled
-        parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" rx="2" '
-                     f'fill="{"#fdf0e4" if known else "#f1d9e6"}" stroke="{GIVEN if known else "#d9b8cb"}" '
-                     f'stroke-width="{2 if known else 1}"/>')
+        parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" rx="2" '
+            f'fill="{"#fdf0e4" if known else "#f1d9e6"}" stroke="{GIVEN if known else "#d9b8cb"}" '
+            f'stroke-width="{2 if known else 1}"/>'
+        )
         for _ in range(4):
             cx, cy = x + size * rng.uniform(0.2, 0.8), y + size * rng.uniform(0.2, 0.8)
             colour = GIVEN if known else FAINT
@@ -87,8 +100,10 @@ def whichpixel() -> tuple[str, str]:
     rng, made = np.random.default_rng(5), []
     for x, y, copy in [(8, 50, False), (82, 6, True), (82, 54, True), (82, 102, True)]:
         size = 50 if not copy else 42
-        made.append(f'<rect x="{x}" y="{y}" width="{size}" height="{size}" rx="3" fill="#fff" '
-                    f'stroke="{MADE if copy else GIVEN}" stroke-width="2"/>')
+        made.append(
+            f'<rect x="{x}" y="{y}" width="{size}" height="{size}" rx="3" fill="#fff" '
+            f'stroke="{MADE if copy else GIVEN}" stroke-width="2"/>'
+        )
         for k in range(4):
             cx, cy = x + size * (0.3 + 0.4 * (k % 2)), y + size * (0.3 + 0.4 * (k // 2))
             cx, cy = cx + rng.uniform(-3, 3), cy + rng.uniform(-3, 3)
@@ -114,7 +129,7 @@ def bass() -> tuple[str, str]:
 def ircr() -> tuple[str, str]:
     made = []
     for i, (x, y, a, b, degrees) in enumerate(NUCLEI):
-        if i == 3:                              # seen by one of the two: no match, left out
+        if i == 3:  # seen by one of the two: no match, left out
             made.append(drawn(x, y, a, b, degrees, stroke=INK, width=2, opacity=0.5))
             cross = f"M{x - 9},{y - 9} l18,18 m0,-18 l-18,18"
             made.append(f'<path d="{cross}" stroke="{GIVEN}" stroke-width="2.5"/>')
@@ -152,9 +167,13 @@ if __name__ == "__main__":
     folder.mkdir(exist_ok=True)
     for draw, title in TITLES.items():
         given, made = draw()
-        arrow = (f'<path d="M{SIDE + 8},{SIDE / 2} h{GAP - 20} m-8,-7 l8,7 l-8,7" fill="none" '
-                 f'stroke="{INK}" stroke-width="2.5"/>')
+        arrow = (
+            f'<path d="M{SIDE + 8},{SIDE / 2} h{GAP - 20} m-8,-7 l8,7 l-8,7" fill="none" '
+            f'stroke="{INK}" stroke-width="2.5"/>'
+        )
         (folder / f"{draw.__name__}.svg").write_text(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-4 -4 {2 * SIDE + GAP + 8} {SIDE + 8}">'
             f"<title>{title}</title>{given}{arrow}"
-            f'<g transform="translate({SIDE + GAP} 0)">{made}</g></svg>\n', encoding="utf-8")
+            f'<g transform="translate({SIDE + GAP} 0)">{made}</g></svg>\n',
+            encoding="utf-8",
+        )

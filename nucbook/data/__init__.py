@@ -99,7 +99,7 @@ def _read(found: Sequence[Item]) -> list[Sample]:
 
 
 def _parts(part: Part, known: tuple[str, ...], name: str) -> tuple[str, ...]:
-    known = known or ("all",)                               # a release without a split is one part
+    known = known or ("all",)  # a release without a split is one part
     if part == "all":
         return known
     parts = (part,) if isinstance(part, str) else tuple(part)

@@ -255,6 +255,7 @@ _SHARED = {
     ("lizard", "pannuke"): "28 images of Lizard (pannuke_*) come from PanNuke's colon images.",
 }
 
+
 def overlap(a: str, b: str) -> str:
     """Why two data sets share images, or "" where they are not known to: a truth value and its reason.
 
@@ -264,5 +265,5 @@ def overlap(a: str, b: str) -> str:
     first, second = sorted((a, b))
     if first == second:
         return f"{CATALOG[first].title} is the same data set."
-    CATALOG[first], CATALOG[second]     # an unknown name is an error, not "no overlap"
+    CATALOG[first], CATALOG[second]  # an unknown name is an error, not "no overlap"
     return _SHARED.get((first, second), "")

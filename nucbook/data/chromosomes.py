@@ -18,18 +18,18 @@ from nucbook.sample import Sample
 
 CLASS_NAMES = {i: name for i, name in enumerate([*map(str, range(1, 23)), "X", "Y"], start=1)}
 
-LENGTH = np.array(                  # 10⁶ base pairs, chromosomes 1 to 22, X, Y
+LENGTH = np.array(  # 10⁶ base pairs, chromosomes 1 to 22, X, Y
     [
         *(249, 242, 198, 190, 182, 171, 159, 145, 138, 134, 135, 133),
         *(114, 107, 102, 90, 83, 80, 59, 64, 47, 51, 156, 57),
     ],
     float,
 )
-CENTROMERE = np.array(              # 10⁶ base pairs from the tip of the short arm
+CENTROMERE = np.array(  # 10⁶ base pairs from the tip of the short arm
     [123, 94, 91, 50, 49, 60, 60, 45, 43, 40, 53, 36, 18, 17, 19, 37, 25, 18, 26, 28, 12, 15, 61, 10], float
 )
-LONGEST = 0.18                      # of the image's short side, chromosome 1 of an average spread
-STATIONS = 64                       # points along an axis
+LONGEST = 0.18  # of the image's short side, chromosome 1 of an average spread
+STATIONS = 64  # points along an axis
 PARTS = {"train": range(12), "validation": range(100, 104), "test": range(200, 208)}
 
 
@@ -45,19 +45,19 @@ def simulate(size: int | tuple[int, int] = 512, seed: int = 0) -> Sample:
     if min(shape) < 128:
         raise ValueError(f"size {size}: bands could not be seen; give at least 128 px a side.")
     rng = np.random.default_rng([46, seed])
-    unit = LONGEST * min(shape) / LENGTH[0] * rng.uniform(0.85, 1.15)       # px per 10⁶ base pairs
-    width = 0.025 * min(shape) * rng.uniform(0.85, 1.15)                    # px
+    unit = LONGEST * min(shape) / LENGTH[0] * rng.uniform(0.85, 1.15)  # px per 10⁶ base pairs
+    width = 0.025 * min(shape) * rng.uniform(0.85, 1.15)  # px
     classes = np.array([*np.repeat(np.arange(1, 23), 2), 23, rng.choice([23, 24])])
     classes = classes[rng.permutation(46)]
 
-    stain = rng.uniform(0.5, 1.2)                                           # optical density of a dark band
+    stain = rng.uniform(0.5, 1.2)  # optical density of a dark band
     density = np.zeros(shape, np.float32)
     boxes, masks = [], []
     for class_id, centre in zip(classes.tolist(), _scatter(rng, shape, len(classes))):
         chromosome = Chromosome.draw(rng, class_id, LENGTH[class_id - 1] * unit, width, centre, shape)
         (row, column), mask, dye = chromosome.render(rng)
         box = (row, column, row + mask.shape[0], column + mask.shape[1])
-        density[box[0] : box[2], box[1] : box[3]] += stain * dye            # where two cross, both absorb
+        density[box[0] : box[2], box[1] : box[3]] += stain * dye  # where two cross, both absorb
         boxes.append(box)
         masks.append(mask)
 
@@ -90,7 +90,7 @@ def bands(class_id: int) -> np.ndarray:
     count = max(4, round(LENGTH[class_id - 1] / 7))
     edges = np.sort(rng.random(count - 1))
     shade = rng.choice([0.15, 0.5, 0.75, 1.0], count, p=[0.1, 0.3, 0.3, 0.3])
-    shade[rng.integers(2) :: 2] = rng.uniform(0.1, 0.25)                    # dark and pale bands take turns
+    shade[rng.integers(2) :: 2] = rng.uniform(0.1, 0.25)  # dark and pale bands take turns
     along = np.linspace(0, 1, STATIONS)
     pattern = shade[np.searchsorted(edges, along)]
     pattern[np.abs(along - _centromere(class_id)) < 0.02] = 0.2
@@ -103,7 +103,7 @@ def _centromere(class_id: int) -> float:
 
 def _scatter(rng: np.random.Generator, shape: tuple[int, int], count: int) -> np.ndarray:
     """float (count, 2): centres in an ellipse; spread evenly enough that a third or so touch or cross."""
-    turn = np.pi * (3 - np.sqrt(5))                                         # a sunflower's seeds fill a disc
+    turn = np.pi * (3 - np.sqrt(5))  # a sunflower's seeds fill a disc
     seeds = np.arange(count) + 0.5
     radius = np.sqrt(seeds / count)[:, None]
     angle = turn * seeds + rng.uniform(0, 2 * np.pi)
@@ -116,9 +116,9 @@ class Chromosome:
     """One bent ribbon."""
 
     class_id: int
-    axis: np.ndarray                # float (STATIONS, 2), row and column, px
-    half: np.ndarray                # float (STATIONS,), half width, px
-    shape: tuple[int, int]          # of the image, px
+    axis: np.ndarray  # float (STATIONS, 2), row and column, px
+    half: np.ndarray  # float (STATIONS,), half width, px
+    shape: tuple[int, int]  # of the image, px
 
     @staticmethod
     def draw(
@@ -126,7 +126,7 @@ class Chromosome:
     ) -> Chromosome:
         """A random axis of `length` px; its heading turns steadily (a bend) and sways (two waves)."""
         along = np.linspace(0, 1, STATIONS)
-        supple = min(1.0, length / (5 * width))                             # short ones stay straight
+        supple = min(1.0, length / (5 * width))  # short ones stay straight
         heading = rng.uniform(0, 2 * np.pi) + supple * rng.normal(0, 1.0) * (along - 0.5)
         for k in (1, 2):
             heading += supple * rng.normal(0, 0.35 / k) * np.sin(np.pi * k * along + rng.uniform(0, 6))
@@ -135,7 +135,7 @@ class Chromosome:
         axis = np.cumsum(steps, 0)
         axis += centre - axis.mean(0)
         low, high = axis.min(0) - width, axis.max(0) + width - np.array(shape)
-        axis -= np.minimum(low, 0) + np.maximum(high, 0)                    # inside the image as a whole
+        axis -= np.minimum(low, 0) + np.maximum(high, 0)  # inside the image as a whole
 
         to_tip = np.minimum(along, 1 - along) * length
         half = width / 2 * np.sqrt(1 - np.clip(1 - to_tip / (width / 2), 0, 1) ** 2)
@@ -161,11 +161,11 @@ class Chromosome:
         for cell, value in zip(cells, shade.tolist()):
             cv2.fillConvexPoly(dye, fixed(cell), 0.25 + 0.75 * value, shift=4)
             cv2.fillConvexPoly(mask, fixed(cell), 1, shift=4)
-        gap = np.zeros_like(dye)                                            # between the two chromatids
+        gap = np.zeros_like(dye)  # between the two chromatids
         cv2.polylines(gap, [fixed(self.axis)], False, 1.0, 1, cv2.LINE_8, 4)
         dye = cv2.GaussianBlur(dye, (0, 0), 0.8) - rng.uniform(0, 0.2) * cv2.GaussianBlur(gap, (0, 0), 0.8)
         depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-        dye *= np.sqrt(np.clip(depth / self.half.max(), 0, 1))              # a rod: thick in the middle
+        dye *= np.sqrt(np.clip(depth / self.half.max(), 0, 1))  # a rod: thick in the middle
         return tuple(corner.tolist()), mask.astype(bool), np.maximum(dye, 0)
 
 
@@ -174,13 +174,13 @@ def _photograph(rng: np.random.Generator, density: np.ndarray, stain: float) -> 
     height, width = shape = density.shape
     side = min(shape)
     others = np.zeros(shape, np.float32)
-    for _ in range(rng.poisson(1.0)):                                       # interphase nuclei at the margin
+    for _ in range(rng.poisson(1.0)):  # interphase nuclei at the margin
         edge = rng.choice([-0.03, 1.03])
         row, column = rng.permutation([edge, rng.random()])
         middle = (int(column * width), int(row * height))
         cv2.circle(others, middle, int(side * rng.uniform(0.06, 0.12)), rng.uniform(0.3, 0.7), -1)
     others *= 1 + 0.3 * field(rng, shape, side / 80)
-    for _ in range(rng.poisson(12)):                                        # dirt
+    for _ in range(rng.poisson(12)):  # dirt
         middle = (int(rng.integers(width)), int(rng.integers(height)))
         cv2.circle(others, middle, int(side * rng.uniform(0.001, 0.006)), rng.uniform(0.1, 0.5), -1)
     haze = 0.06 * smoothstep(field(rng, shape, side / 6), -1, 2)

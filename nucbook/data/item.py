@@ -18,7 +18,7 @@ class UnreadableFile(ValueError):
         super().__init__(f"{path}: {reason}; {way_out}.")
 
     def __reduce__(self):
-        return type(self), self._parts          # so that it crosses from a worker process unharmed
+        return type(self), self._parts  # so that it crosses from a worker process unharmed
 
 
 class MissingDataset(FileNotFoundError):

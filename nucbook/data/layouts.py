@@ -42,7 +42,7 @@ def kumar(folder: Path, part: str) -> list[Item]:
         return []
     home = _first_folder(folder, _MONUSEG_FOLDERS["train"])
     absent = lambda name: _monuseg_item(home / "Tissue Images" / f"{name}.tif", home, "kumar")
-    return [items.get(name) or absent(name) for name in KUMAR[part]]        # an absent one is told when read
+    return [items.get(name) or absent(name) for name in KUMAR[part]]  # an absent one is told when read
 
 
 def _monuseg_item(picture: Path, home: Path, dataset: str) -> Item:
@@ -254,7 +254,7 @@ def cryonuseg(folder: Path, part: str) -> list[Item]:
 # -- ChromSeg-SSL -----------------------------------------------------------------------------
 
 CHROMOSOMES = {**{i: str(i) for i in range(1, 23)}, 23: "X", 24: "Y"}
-_CHROMSEG_LABELS = {i: str(i) for i in range(1, 25)}        # the files write 23 and 24 for X and Y
+_CHROMSEG_LABELS = {i: str(i) for i in range(1, 25)}  # the files write 23 and 24 for X and Y
 
 
 def chromseg(folder: Path, part: str) -> list[Item]:

@@ -33,7 +33,7 @@ from nucbook.nuclei import InvalidNuclei, Nuclei
 from nucbook.sample import Sample
 
 _MANIFEST = "pack.json"
-_LARGEST_WEBP = 16383       # pixels a side
+_LARGEST_WEBP = 16383  # pixels a side
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ def _smallest(image: np.ndarray, original: Path) -> tuple[str, bytes]:
     if original.suffix.lower() == ".npy" or not original.is_file() or original.stat().st_size >= len(best[1]):
         return best
     try:
-        same = np.array_equal(read_array(original), image)      # not where the reader converted it
-    except UnreadableFile:                                      # the zip of a bundle, a LabelMe file
+        same = np.array_equal(read_array(original), image)  # not where the reader converted it
+    except UnreadableFile:  # the zip of a bundle, a LabelMe file
         same = False
     return (original.suffix.lower(), original.read_bytes()) if same else best
 
@@ -192,7 +192,7 @@ def _decode(folder: Path, entry: Mapping[str, Any]) -> Sample:
 
 def _labels(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray | None, Nuclei | None]:
     if path.suffix == ".png":
-        return read_array(path).astype(np.int32), None          # ids as they are: {0, 255} is no mask here
+        return read_array(path).astype(np.int32), None  # ids as they are: {0, 255} is no mask here
     try:
         with np.load(path, allow_pickle=False) as content:
             columns = dict(content)
@@ -226,4 +226,3 @@ def _npz(**columns: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, **columns)
     return stream.getvalue()
-

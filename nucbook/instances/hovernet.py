@@ -17,11 +17,11 @@ from skimage.segmentation import watershed
 
 from nucbook.instances.pieces import numbered
 
-FOREGROUND = 0.5            # probability from which a pixel is nucleus
-KERNEL = 21                 # px, side of the Sobel kernel
-RIM = 0.4                   # rim strength, in [0, 1], from which a pixel is no marker
-MIN_AREA = 10               # px; smaller pieces of the foreground, and smaller markers, are dropped
-_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)          # a pixel and those at its sides
+FOREGROUND = 0.5  # probability from which a pixel is nucleus
+KERNEL = 21  # px, side of the Sobel kernel
+RIM = 0.4  # rim strength, in [0, 1], from which a pixel is no marker
+MIN_AREA = 10  # px; smaller pieces of the foreground, and smaller markers, are dropped
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)  # a pixel and those at its sides
 _DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
@@ -45,11 +45,11 @@ def decode(probability: ArrayLike, hv: ArrayLike) -> np.ndarray:
         if not np.isfinite(values).all():
             raise ValueError(f"{name} is not finite everywhere; look at what the network gave.")
     mask = probability >= FOREGROUND
-    if not mask.any():                          # or has no pixel at all: OpenCV would crash
+    if not mask.any():  # or has no pixel at all: OpenCV would crash
         return np.zeros(mask.shape, np.int32)
     pieces = numbered(mask, MIN_AREA)
     foreground = pieces > 0
-    inner = np.minimum(_slope(hv[0], 1, 0), _slope(hv[1], 0, 1)) * foreground     # 1 - rim strength
+    inner = np.minimum(_slope(hv[0], 1, 0), _slope(hv[1], 0, 1)) * foreground  # 1 - rim strength
     markers = _filled((foreground & (1 - inner < RIM)).view(np.uint8))
     markers = numbered(cv2.morphologyEx(markers, cv2.MORPH_OPEN, _DISC), MIN_AREA) * foreground
     return _in_order(_flood(-cv2.GaussianBlur(inner, (3, 3), 0), markers, pieces))
@@ -101,7 +101,7 @@ def _flood(height: np.ndarray, markers: np.ndarray, pieces: np.ndarray) -> np.nd
     marked = markers > 0
     of, marker = pieces[marked], markers[marked]
     owner = np.zeros(pieces.max() + 1, np.int32)
-    owner[of] = marker                                                  # one of several
+    owner[of] = marker  # one of several
     shared = np.zeros(len(owner), bool)
     shared[of[owner[of] != marker]] = True
     labels = owner[pieces]

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-AT_ONCE = 512               # points that may set out together
-CHUNK = 4096                # points that one product takes in: its result stays in the cache
-BESIDE = 0.5                # bandwidths; a point so near to where another set out need not walk
-STILL = 1e-3                # bandwidths; a walker that moves less has arrived (as in scikit-learn)
+AT_ONCE = 512  # points that may set out together
+CHUNK = 4096  # points that one product takes in: its result stays in the cache
+BESIDE = 0.5  # bandwidths; a point so near to where another set out need not walk
+STILL = 1e-3  # bandwidths; a walker that moves less has arrived (as in scikit-learn)
 
 
 def mean_shift(embeddings: Tensor, bandwidth: float, max_steps: int = 300) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ def mean_shift(embeddings: Tensor, bandwidth: float, max_steps: int = 300) -> tu
     while len(lacking):
         spread = torch.arange(min(AT_ONCE, len(lacking)), device=lacking.device)
         starts = cloud.points[lacking[spread * len(lacking) // len(spread)]]
-        starts = starts[_first_of_each(starts, 1)]          # neighbours would meet on the way
+        starts = starts[_first_of_each(starts, 1)]  # neighbours would meet on the way
         found, full = cloud.climb(starts, max_steps)
         modes.append(found)
         counts.append(full)
@@ -72,10 +72,10 @@ class _Cloud:
         wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
         self.centre = wide.mean(0)
         points = (wide - self.centre) / bandwidth
-        far = points.square().sum(1).max() > 1e4            # float32 would blur the rim of the balls by 1e-3
+        far = points.square().sum(1).max() > 1e4  # float32 would blur the rim of the balls by 1e-3
         points = points.double() if far else points.float()
         self.points = points
-        self.lifted = _lifted(points)                       # (N, D + 1)
+        self.lifted = _lifted(points)  # (N, D + 1)
         self.counted = torch.cat([points, torch.ones_like(points[:, :1])], 1)
 
     def place(self, modes: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class _Cloud:
             rim = 0.5 * (walkers.square().sum(1, keepdim=True) - 1)
             lifted = torch.cat([walkers, torch.ones_like(rim)], 1)
             for low in range(0, len(self.points), CHUNK):
-                inside = (lifted @ self.lifted[low : low + CHUNK].T).ge_(rim)           # 1 or 0
+                inside = (lifted @ self.lifted[low : low + CHUNK].T).ge_(rim)  # 1 or 0
                 sums.addmm_(inside, self.counted[low : low + CHUNK])
             means, count = sums[:, :-1] / sums[:, -1:], sums[:, -1]
             still = (means - walkers).norm(dim=1) <= STILL

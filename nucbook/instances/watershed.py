@@ -13,7 +13,7 @@ from skimage.segmentation import watershed
 
 # Water passes over the four sides of a pixel, not over its corners, here as in the flood.
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
-_NEIGHBOURS = (np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])     # each pixel and the one below, right
+_NEIGHBOURS = (np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])  # each pixel and the one below, right
 
 
 def watershed_from_distance(
@@ -47,7 +47,7 @@ def watershed_from_distance(
     mask = foreground > threshold
     if smooth > 0:
         distance = cv2.GaussianBlur(distance, (0, 0), smooth)
-    distance = np.where(mask, distance, distance.min(initial=0) - 1)    # no peak outside the mask
+    distance = np.where(mask, distance, distance.min(initial=0) - 1)  # no peak outside the mask
     peaks = mask & (distance == cv2.dilate(distance, _CROSS))
     markers = cv2.connectedComponents(peaks.view(np.uint8), connectivity=4)[1]
     basins = watershed(-distance, markers, mask=mask)
@@ -86,7 +86,7 @@ def _merge_shallow(basins: np.ndarray, markers: np.ndarray, height: np.ndarray, 
         low, high = np.minimum(a[touch], b[touch]), np.maximum(a[touch], b[touch])
         sides.append((low, high, np.minimum(height[here][touch], height[there][touch])))
     first, second, passes = map(np.concatenate, zip(*sides))
-    order = np.lexsort((-passes, second, first))                        # the highest pass of each pair first
+    order = np.lexsort((-passes, second, first))  # the highest pass of each pair first
     first, second, passes = first[order], second[order], passes[order]
     best = np.ones(len(order), bool)
     best[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
@@ -94,7 +94,7 @@ def _merge_shallow(basins: np.ndarray, markers: np.ndarray, height: np.ndarray, 
 
     count = markers.max(initial=0) + 1
     peak = np.zeros(count, height.dtype)
-    peak[markers] = height                                              # a marker is level
+    peak[markers] = height  # a marker is level
     owner = list(range(count))
 
     def find(i: int) -> int:

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from nucbook.networks.encoder import BOTTLENECK, IMAGE_MEAN, IMAGE_STD, Encoder
 from nucbook.networks.unet import block
 
-UNITS = (3, 4, 6, 3)                        # residual units of ResNet-50, layer by layer
-KERNEL = 5                                  # px, of the dense decoder
-BETWEEN, ADDED, GROUPS = 128, 32, 4         # channels within and from a dense unit; groups of its 5×5
-LIGHT_LEVELS = 4                            # scales of the light network: strides 2, 4, 8, 16
+UNITS = (3, 4, 6, 3)  # residual units of ResNet-50, layer by layer
+KERNEL = 5  # px, of the dense decoder
+BETWEEN, ADDED, GROUPS = 128, 32, 4  # channels within and from a dense unit; groups of its 5×5
+LIGHT_LEVELS = 4  # scales of the light network: strides 2, 4, 8, 16
 
 
 def convolution(inward: int, outward: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -80,7 +80,7 @@ class PreactivatedEncoder(nn.Module):
         features = []
         for i in range(1, len(UNITS) + 1):
             x = getattr(self, f"layer{i}")(x)
-            features.append(x)                              # stride 2**(i - 1)
+            features.append(x)  # stride 2**(i - 1)
         return features
 
 
@@ -93,8 +93,10 @@ class DenseUnit(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.add = nn.Sequential(
-            activation(channels), convolution(channels, BETWEEN, 1),
-            activation(BETWEEN), convolution(BETWEEN, ADDED, KERNEL, groups=GROUPS),
+            activation(channels),
+            convolution(channels, BETWEEN, 1),
+            activation(BETWEEN),
+            convolution(BETWEEN, ADDED, KERNEL, groups=GROUPS),
         )
 
     def forward(self, x: Tensor) -> Tensor:

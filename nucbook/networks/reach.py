@@ -38,7 +38,7 @@ def width_of(influence: Tensor, share: float = 0.95) -> int:
     if not 0 < share <= 1:
         raise ValueError(f"share {share} of the influence; give one in (0, 1].")
     size = influence.shape[-1]
-    influence = influence.double()                  # sums in float32 depend on their order
+    influence = influence.double()  # sums in float32 depend on their order
     middle, total = size // 2, influence.sum()
     for half in range(size // 2 + 1):
         window = influence[

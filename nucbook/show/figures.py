@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from pandas.io.formats.style import Styler
 
-WIDTH = 6.0             # inches, the widest figure
+WIDTH = 6.0  # inches, the widest figure
 
 # Okabe & Ito's palette, made to be told apart by every kind of colour vision.
 COLOURS = {
-    "matched": "#009E73",       # green: true and predicted
-    "missed": "#0072B2",        # blue: true, not predicted
-    "false": "#E69F00",         # orange: predicted, not true
-    "truth": "#F0E442",         # yellow, stands out on haematoxylin
-    "prediction": "#56B4E9",    # sky blue
+    "matched": "#009E73",  # green: true and predicted
+    "missed": "#0072B2",  # blue: true, not predicted
+    "false": "#E69F00",  # orange: predicted, not true
+    "truth": "#F0E442",  # yellow, stands out on haematoxylin
+    "prediction": "#56B4E9",  # sky blue
     "pink": "#CC79A7",
     "red": "#D55E00",
     "grey": "#7F7F7F",
@@ -243,7 +243,7 @@ def scale_bar(axes: Axes, mpp: float, micrometres: float = 20) -> Axes:
     left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
     span = abs(np.diff(axes.get_ylim())[0])
     x, y = left + 0.05 * span, bottom - 0.06 * span
-    rim = [withStroke(linewidth=3, foreground="white")]             # legible on dark tissue too
+    rim = [withStroke(linewidth=3, foreground="white")]  # legible on dark tissue too
     axes.plot([x, x + length], [y, y], color="white", linewidth=5, solid_capstyle="butt")
     axes.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
     place = {"ha": "center", "va": "bottom", "fontsize": 9, "path_effects": rim}
@@ -264,7 +264,7 @@ def table(frame: pd.DataFrame, digits: int = 3, best: Sequence[str] = ()) -> Sty
     styled = frame.style.format(precision=digits, na_rep="–", thousands=",")
     styled = styled.set_properties(**{"text-align": "left", "vertical-align": "top"})
     styled = styled.set_properties(subset=list(numbers), **{"text-align": "right"})
-    styled = styled.set_table_attributes('class="dataframe table"')         # the look of the page's tables
+    styled = styled.set_table_attributes('class="dataframe table"')  # the look of the page's tables
     if len(best):
         styled = styled.highlight_max(subset=list(best), props="font-weight: bold")
     return styled
@@ -295,5 +295,5 @@ def _outline(axes: Axes, labels: np.ndarray | Nuclei, colour: str | Sequence[str
 
 def _confusion(truth: np.ndarray | Nuclei, prediction: np.ndarray | Nuclei) -> np.ndarray:
     foreground = lambda labels: (labels.to_labels() if isinstance(labels, Nuclei) else np.asarray(labels)) > 0
-    case = foreground(truth) + 2 * foreground(prediction)           # 0 none, 1 truth, 2 prediction, 3 both
+    case = foreground(truth) + 2 * foreground(prediction)  # 0 none, 1 truth, 2 prediction, 3 both
     return np.array([(0, 0, 0, 0), *(to_rgba(COLOURS[key]) for key in ("missed", "false", "matched"))])[case]

@@ -19,8 +19,8 @@ PACKAGE = Path(nucbook.__file__).parent
 class Source:
     """Some lines of a file; a notebook shows them with their colours, `str` gives the text."""
 
-    file: str           # from "nucbook/" on
-    line: int           # of the first line, from 1
+    file: str  # from "nucbook/" on
+    line: int  # of the first line, from 1
     text: str
 
     def __str__(self) -> str:

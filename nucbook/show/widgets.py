@@ -13,7 +13,7 @@ from IPython import get_ipython
 
 from nucbook.show.figures import WIDTH
 
-POSITIONS = 4           # of the first slider, shown on the page where `at` says nothing
+POSITIONS = 4  # of the first slider, shown on the page where `at` says nothing
 
 
 def live() -> bool:
@@ -59,12 +59,12 @@ def explore(
     for values in shown:
         _check(values, choices)
     if live():
-        zoom = min(columns, 2)                      # a small multiple is too small to stand alone
+        zoom = min(columns, 2)  # a small multiple is too small to stand alone
         size = WIDTH / columns * zoom, height * zoom
         return _widget(draw, choices, shown[0], size)
     rows = -(-len(shown) // columns)
     page = plt.figure(figsize=(WIDTH, rows * height))
-    comma = ", " if columns == 1 else "\n"        # a narrow picture has no room for a long line
+    comma = ", " if columns == 1 else "\n"  # a narrow picture has no room for a long line
     for figure, values in zip(page.subfigures(rows, columns, squeeze=False).flat, shown):
         figure.suptitle(comma.join(f"{name} = {_text(value)}" for name, value in values.items()), fontsize=10)
         draw(figure, **values)

@@ -39,7 +39,7 @@ def versions() -> dict[str, str]:
         "torchvision": torchvision.__version__,
         "python": platform.python_version(),
     }
-    with suppress(OSError, subprocess.SubprocessError):     # installed without its repository
+    with suppress(OSError, subprocess.SubprocessError):  # installed without its repository
         changed = _git("status", "--porcelain", "--untracked-files=no")
         found["commit"] = _git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     return found

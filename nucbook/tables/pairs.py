@@ -10,8 +10,13 @@ from nucbook.rows import Table
 
 
 def differences(
-    table: Table, metric: str, against: str, profile: str = "quick", results: Results | None = None,
-    draws: int = 2000, **cells: str,
+    table: Table,
+    metric: str,
+    against: str,
+    profile: str = "quick",
+    results: Results | None = None,
+    draws: int = 2000,
+    **cells: str,
 ) -> pd.DataFrame:
     """Mean difference of every row to the row `against`, with a 95 % bootstrap interval.
 
@@ -43,13 +48,18 @@ def differences(
     base, rng = scores[against], np.random.default_rng(0)
     found = {}
     for row, own in scores.items():
-        gap = (own - base).dropna(how="all").dropna(axis=1, how="all").to_numpy()      # (seeds, images)
+        gap = (own - base).dropna(how="all").dropna(axis=1, how="all").to_numpy()  # (seeds, images)
         if not gap.size:
-            continue                                        # no seed and image in common
+            continue  # no seed and image in common
         seeds = rng.integers(0, len(gap), (draws, len(gap), 1))
         images = rng.integers(0, gap.shape[1], (draws, 1, gap.shape[1]))
         drawn = np.nanmean(gap[seeds, images], (1, 2))
         low, high = np.percentile(drawn, [2.5, 97.5])
-        found[row] = {"mean": np.nanmean(own), "difference": np.nanmean(gap), "low": low, "high": high,
-                      "seeds": len(gap)}
+        found[row] = {
+            "mean": np.nanmean(own),
+            "difference": np.nanmean(gap),
+            "low": low,
+            "high": high,
+            "seeds": len(gap),
+        }
     return pd.DataFrame(found).T.rename_axis("row")

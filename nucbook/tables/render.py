@@ -32,7 +32,7 @@ def compare(
     """
     keys = list(dict.fromkeys(table.columns.values()))
     ours = measured(table, profile, results).reindex(columns=[*INDEX, *keys])
-    ours = ours.astype(dict.fromkeys(keys, float))          # a column of None has no mean
+    ours = ours.astype(dict.fromkeys(keys, float))  # a column of None has no mean
     theirs = _published(table, published() if printed is None else printed)
     index = _index(table, theirs, ours)
     columns = {}

@@ -168,7 +168,9 @@ def do(table: Table, job: Job, deadline: float | None, progress: bool) -> list[L
 
 def _lines(table: Table, job: Job, made: RunResult) -> list[Line]:
     return [
-        _place(table, row, dataset) | _numbers(made.measured[dataset]) | {
+        _place(table, row, dataset)
+        | _numbers(made.measured[dataset])
+        | {
             "run": job.run.identity,
             "fold": job.run.fold,
             "seed": job.run.seed,

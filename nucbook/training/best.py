@@ -23,7 +23,7 @@ class Best:
     every: int
 
     def __post_init__(self):
-        object.__setattr__(self, "_worth", [])              # of the best so far; no part of a run's name
+        object.__setattr__(self, "_worth", [])  # of the best so far; no part of a run's name
 
     def update(self, best: nn.Module, network: nn.Module, step: int):
         """Judge `network` after a step, counted from 0, and copy its weights if it is better."""
@@ -33,7 +33,7 @@ class Best:
         network.eval()
         worth = self.judge(network)
         network.train(training)
-        if step + 1 > self.every and not self._worth:       # resumed: the copy is there, its worth is not
+        if step + 1 > self.every and not self._worth:  # resumed: the copy is there, its worth is not
             self._worth.append(self.judge(best))
         if not self._worth or worth > self._worth[0]:
             with torch.no_grad():

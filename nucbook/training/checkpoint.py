@@ -61,7 +61,7 @@ def load(folder: str | Path, identity: Mapping[str, str]) -> tuple[Tensors, Rest
     first: BadCheckpoint | None = None
     for name in (LATEST, PREVIOUS):
         path = Path(folder) / name
-        if not path.exists():                   # a crash between the two renames leaves only the previous
+        if not path.exists():  # a crash between the two renames leaves only the previous
             continue
         try:
             found = _read(path, identity)
@@ -111,9 +111,7 @@ def pack(models: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> t
     return tensors, {"optimiser": scalars}
 
 
-def unpack(
-    tensors: Tensors, rest: Rest, models: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer
-):
+def unpack(tensors: Tensors, rest: Rest, models: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer):
     """Put what `pack` took back in place; memory layouts as well, since sums depend on their order."""
     for name, network in models.items():
         start = f"models/{name}/"

@@ -48,7 +48,7 @@ def write_bytes_aside(path: Path, content: bytes) -> Path:
 def put(aside: Path, path: Path):
     """Give a file that was written aside its name, and wait until the disk has that too."""
     os.replace(aside, path)
-    if hasattr(os, "O_DIRECTORY"):                          # Windows cannot sync a folder
+    if hasattr(os, "O_DIRECTORY"):  # Windows cannot sync a folder
         folder = os.open(path.parent, os.O_DIRECTORY)
         try:
             os.fsync(folder)

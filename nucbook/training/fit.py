@@ -71,7 +71,7 @@ def fit(
     steps: int,
     learning_rate: float | Mapping[str, float] = 1e-3,
     optimiser: Callable[[list[dict[str, Any]]], torch.optim.Optimizer] = torch.optim.AdamW,
-    schedule: Callable[[int, int], float] = Constant(),       # noqa: B008 (it is frozen)
+    schedule: Callable[[int, int], float] = Constant(),  # noqa: B008 (it is frozen)
     clip: float | None = None,
     frozen: Sequence[str] = (),
     averages: Mapping[str, Average] | None = None,
@@ -120,19 +120,31 @@ def fit(
     accelerator = accelerator_for(mixed_precision)
     with prepared(models, accelerator, still) as models, interrupts(accelerator) as interrupted:
         for average in averages.values():
-            part(models, average.of)                        # there, or an error before the first step
+            part(models, average.of)  # there, or an error before the first step
         groups = parameter_groups(models, learning_rate)
         parameters = [p for group in groups for p in group["params"]]
         base_rates = [group["lr"] for group in groups]
         optimiser = accelerator.prepare_optimizer(optimiser(groups))
-        keeper = Keeper(checkpoint, models, optimiser, accelerator, identity={
-            "steps": str(steps), "seed": str(seed), "stage": stage, "precision": accelerator.mixed_precision,
-            "networks": fingerprint({name: _shapes(net) for name, net in models.items()}),
-            "optimiser": fingerprint(type(optimiser.optimizer), optimiser.defaults),
-            "learning rate": fingerprint(learning_rate), "schedule": fingerprint(schedule),
-            "clip": fingerprint(clip), "still parts": fingerprint(still), "averages": fingerprint(averages),
-            "config": fingerprint(config),
-        })
+        keeper = Keeper(
+            checkpoint,
+            models,
+            optimiser,
+            accelerator,
+            identity={
+                "steps": str(steps),
+                "seed": str(seed),
+                "stage": stage,
+                "precision": accelerator.mixed_precision,
+                "networks": fingerprint({name: _shapes(net) for name, net in models.items()}),
+                "optimiser": fingerprint(type(optimiser.optimizer), optimiser.defaults),
+                "learning rate": fingerprint(learning_rate),
+                "schedule": fingerprint(schedule),
+                "clip": fingerprint(clip),
+                "still parts": fingerprint(still),
+                "averages": fingerprint(averages),
+                "config": fingerprint(config),
+            },
+        )
         history, pending = keeper.resume()
         first, before, models.steps = history.step, history.seconds, steps
         quiet = not progress or not accelerator.is_main_process
@@ -250,7 +262,7 @@ def _out_of_time(started: float, minutes: float | None, accelerator: Accelerator
     if minutes is None:
         return False
     late = time.monotonic() - started >= 60 * minutes
-    if accelerator.num_processes > 1:                       # all stop together, or none
+    if accelerator.num_processes > 1:  # all stop together, or none
         late = bool(accelerator.reduce(torch.tensor(float(late), device=accelerator.device), "max"))
     return late
 

@@ -171,7 +171,7 @@ def average_gradients(groups: Sequence[Mapping[str, Any]], accelerator: Accelera
         return
     parameters = [p for group in groups for p in group["params"]]
     for p in parameters:
-        if p.grad is None:                                  # a head this process's batch did not reach
+        if p.grad is None:  # a head this process's batch did not reach
             p.grad = torch.zeros_like(p)
     flat = accelerator.reduce(torch.cat([p.grad.reshape(-1) for p in parameters]), "mean")
     for p, mean in zip(parameters, flat.split([p.numel() for p in parameters])):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class Constant:
     """The same learning rate throughout, after `warm_up` steps of linear rise."""
 
-    warm_up: int = 0                # steps
+    warm_up: int = 0  # steps
 
     def __call__(self, step: int, steps: int) -> float:
         return _rise(step, self.warm_up)
@@ -26,8 +26,8 @@ class Cosine:
     Loshchilov and Hutter 2017, Eq. 5, without restarts.
     """
 
-    warm_up: int = 0                # steps
-    floor: float = 0.0              # factor at the end
+    warm_up: int = 0  # steps
+    floor: float = 0.0  # factor at the end
 
     def __call__(self, step: int, steps: int) -> float:
         if step < self.warm_up:
@@ -42,7 +42,7 @@ class StepDecay:
 
     milestones: tuple[float, ...] = (0.5,)
     factor: float = 0.1
-    warm_up: int = 0                # steps
+    warm_up: int = 0  # steps
 
     def __call__(self, step: int, steps: int) -> float:
         passed = sum(step >= share * steps for share in self.milestones)

@@ -91,7 +91,7 @@ class Desk:
     minutes: float | None = None
     progress: bool = True
     started: float = field(default_factory=time.monotonic)
-    stage: str = ""                                         # the stage being done, and where
+    stage: str = ""  # the stage being done, and where
     here: Path | None = None
 
     def minutes_left(self) -> float | None:
@@ -116,7 +116,7 @@ class Desk:
         key = fingerprint(name, function.version, config, self.seed, inputs)
         here = Path(self.folder or cache_folder() / "stages") / f"{name}-{key}"
         here.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(here / "lock")                      # held by the first process for all of its launch
+        lock = FileLock(here / "lock")  # held by the first process for all of its launch
         try:
             if agreed(not self._acquired(lock)):
                 raise OutOfTime(f"another run is doing {name}, and the time is up.")
@@ -128,7 +128,7 @@ class Desk:
                 if first_process():
                     _keep(here / RESULT, made, name)
                     shutil.rmtree(here / "checkpoint", ignore_errors=True)
-                agreed(None)                                # all wait until it is written
+                agreed(None)  # all wait until it is written
                 found = _read(here / RESULT)
             return found
         finally:
@@ -209,7 +209,7 @@ def _deep(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
         return [_deep(item, tensors) for item in tree]
     if not isinstance(tree, dict):
         return tree
-    (kind, content), = tree.items()
+    ((kind, content),) = tree.items()
     if kind == "dict":
         return {_deep(k, tensors): _deep(v, tensors) for k, v in content}
     return tensors[content].numpy() if kind == "array" else tensors[content]

@@ -19,7 +19,7 @@ from scipy.io import savemat
 
 from nucbook.data.layouts import KUMAR
 
-SIZE = 24           # pixels a side
+SIZE = 24  # pixels a side
 
 
 def tile(seed: int = 0, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -167,7 +167,7 @@ def _pannuke(root: Path, size: int, patches: int = 2) -> None:
         masks = np.zeros((patches, size, size, 6))
         for i, (_, labels) in enumerate(tiles):
             masks[i, ..., 0] = np.where(labels == 1, 7, 0)
-            masks[i, ..., 2] = np.where(labels == 2, 7, 0)      # the same id in another channel
+            masks[i, ..., 2] = np.where(labels == 2, 7, 0)  # the same id in another channel
             masks[i, ..., 4] = np.where(labels == 3, 255, 0)
             masks[i, ..., 5] = labels == 0
         for folder, name, array in (

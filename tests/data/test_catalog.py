@@ -36,7 +36,7 @@ def test_the_page_says_what_the_catalogue_says(name):
     entry, page = CATALOG[name], (BOOK / "datasets.md").read_text(encoding="utf-8")
     section = page.split(f"### {name}\n")[1].split("\n#")[0]
     assert entry.cite in section
-    if name not in ("kumar", "digestpath"):                 # these refer to monuseg and lizard
+    if name not in ("kumar", "digestpath"):  # these refer to monuseg and lizard
         assert f"<{entry.source.split()[0]}>" in section
         assert entry.licence.removeprefix("n").removesuffix(" (unconfirmed)") in section
         assert f"`{entry.folder}`" in section
@@ -59,7 +59,7 @@ def test_sets_that_share_images():
             ("consep", "lizard"),
             ("digestpath", "lizard"),
             ("lizard", "pannuke"),
-            ("kumar", "lizard"),                            # they may, through PanNuke
+            ("kumar", "lizard"),  # they may, through PanNuke
             ("lizard", "monuseg"),
         )
     }
@@ -92,5 +92,5 @@ def test_the_kumar_split():
     assert [len(part) for part in parts] == [12, 4, 14]
     names = [name for part in parts for name in part]
     assert len(set(names)) == 30
-    assert len(KUMAR["organ"]) == 44                        # and the 14 test images of MoNuSeg
+    assert len(KUMAR["organ"]) == 44  # and the 14 test images of MoNuSeg
     assert set(names) < set(KUMAR["organ"])

@@ -40,7 +40,7 @@ def test_regions_without_a_pixel_are_counted_apart(tmp_path):
     write("monuseg", tmp_path)
     xml = tmp_path / "MoNuSeg" / "MoNuSegTestData" / "TCGA-2Z-A9J9-01A-01-TS1.xml"
     outlines = [centres(box) for box in boxes()]
-    xml.write_text(aperio_xml({"": [*outlines, [(1, 1), (9, 9)], outlines[0]]}))        # a line, a hidden one
+    xml.write_text(aperio_xml({"": [*outlines, [(1, 1), (9, 9)], outlines[0]]}))  # a line, a hidden one
     report = check("monuseg", tmp_path)
     assert report.ok
     assert report.parts["test"] == Count(images=2, unlabelled=0, regions=8, nuclei=6)

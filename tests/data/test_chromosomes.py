@@ -16,14 +16,14 @@ def test_a_spread_has_a_human_karyotype(spreads):
         count = np.bincount(spread.nuclei.classes, minlength=25)
         assert (count[1:23] == 2).all()
         assert tuple(count[23:]) in {(2, 0), (1, 1)}
-    assert {int((s.nuclei.classes == 24).sum()) for s in spreads} == {0, 1}         # both sexes occur
+    assert {int((s.nuclei.classes == 24).sum()) for s in spreads} == {0, 1}  # both sexes occur
 
 
 def test_the_classes_have_their_names():
     assert list(CLASS_NAMES) == list(range(1, 25))
     assert [CLASS_NAMES[i] for i in (1, 22, 23, 24)] == ["1", "22", "X", "Y"]
     assert len(LENGTH) == len(CENTROMERE) == 24
-    assert (CENTROMERE < 0.51 * LENGTH).all()                       # the short arm comes first
+    assert (CENTROMERE < 0.51 * LENGTH).all()  # the short arm comes first
 
 
 def test_the_picture_is_grey_and_the_boxes_are_tight(spreads):

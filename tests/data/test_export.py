@@ -36,7 +36,7 @@ def test_rings_are_closed_hold_the_area_and_keep_slivers():
     rings = [f["geometry"]["coordinates"][0] for f in to_geojson(Nuclei.from_labels(labels))["features"]]
     assert all(ring[0] == ring[-1] for ring in rings)
     assert [cv2.contourArea(np.float32(ring)) for ring in rings] == [4.5, 0.5, 8.5]
-    assert min(min(ring) for ring in rings)[0] == 0        # from the corner of the first pixel
+    assert min(min(ring) for ring in rings)[0] == 0  # from the corner of the first pixel
 
 
 def test_an_empty_mask_has_no_polygon():

@@ -47,7 +47,7 @@ def test_the_first_label_map_is_the_truth(name, tmp_path):
     truth = tile(seed)[1]
     assert np.array_equal(sample.instances > 0, truth > 0)
     pairs = np.unique(np.stack([sample.instances, truth])[:, truth > 0], axis=1)
-    assert pairs.shape[1] == 3                              # one id each, both ways
+    assert pairs.shape[1] == 3  # one id each, both ways
 
 
 def test_samples_keep_their_order_and_names_are_unique(tmp_path):
@@ -81,7 +81,7 @@ def test_tnbc_patients_stay_in_one_part(tmp_path):
 
 def test_classes_of_consep_are_merged_as_in_hovernet(tmp_path):
     sample = data.load("consep", "train", root=write("consep", tmp_path))[0]
-    assert dict(sample.class_of) == {1: 2, 2: 3, 3: 4}      # released as 2, 4, 7
+    assert dict(sample.class_of) == {1: 2, 2: 3, 3: 4}  # released as 2, 4, 7
     assert sample.class_names[3] == "epithelial"
 
 
@@ -108,7 +108,7 @@ def test_pannuke_is_lazy_and_tells_its_fold(tmp_path):
     assert samples[-1].meta["organ"] == "Colon"
     assert len(samples[1:3]) == 2
     assert samples[1:3][0].name == "fold1_0001"
-    assert sorted(samples[0].class_of.values()) == [1, 3, 5]    # ids 7, 7 and 255 in channels 0, 2, 4
+    assert sorted(samples[0].class_of.values()) == [1, 3, 5]  # ids 7, 7 and 255 in channels 0, 2, 4
 
 
 def test_chromosomes_overlap_and_have_24_classes(tmp_path):

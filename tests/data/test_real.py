@@ -59,7 +59,7 @@ def test_outlines_agree_with_the_label_maps():
     for path in found:
         ours, theirs = paint(read_regions(path).outlines, (1000, 1000)), labels[path.stem]
         iou = np.count_nonzero((ours > 0) & (theirs > 0)) / np.count_nonzero((ours > 0) | (theirs > 0))
-        assert iou > (0.89 if "B0-5710" in path.stem else 0.97)     # that label map is of another revision
+        assert iou > (0.89 if "B0-5710" in path.stem else 0.97)  # that label map is of another revision
 
 
 @needs("MoNuSeg")

@@ -49,7 +49,7 @@ def test_images_of_one_patient_share_the_stain():
         colour = -np.log((sample.image[sample.instances > 0].astype(float) + 1) / 256).mean(0)
         return colour / colour.sum()
 
-    def drawn(patient):                                     # some images hold no nucleus
+    def drawn(patient):  # some images hold no nucleus
         samples = (simulate("breast", seed=seed, patient=patient) for seed in range(6))
         return [sample for sample in samples if len(sample.class_of) > 2]
 
@@ -101,7 +101,7 @@ def test_nuclei_are_darker_than_what_lies_round_them(organ):
 @pytest.mark.parametrize("organ", ORGANS)
 def test_sizes_are_those_of_nuclei(organ):
     """Median area between those of discs 3 and 10 µm wide."""
-    areas = np.concatenate([s.truth.areas for s in many(organ)]) * MPP**2           # µm²
+    areas = np.concatenate([s.truth.areas for s in many(organ)]) * MPP**2  # µm²
     assert np.pi * 1.5**2 < np.median(areas) < np.pi * 5**2
     assert areas.max() < np.pi * 16**2
 
@@ -143,7 +143,7 @@ def test_nuclei_of_a_columnar_gland_stand_beside_each_other_at_its_border():
         row, column = nuclei.centre.astype(int).T
         assert (layout.depth[row, column] < slide.palisade).all()
         slope = np.stack(np.gradient(cv2.GaussianBlur(layout.depth, (0, 0), 3)), -1)[row, column]
-        long = nuclei.outline[:, 0] - nuclei.outline[:, 16]                 # end to end
+        long = nuclei.outline[:, 0] - nuclei.outline[:, 16]  # end to end
         length = np.linalg.norm(long, axis=1) * np.linalg.norm(slope, axis=1)
         turns.extend(np.abs((long * slope).sum(1)) / length)
     assert len(turns) > 100
@@ -153,7 +153,7 @@ def test_nuclei_of_a_columnar_gland_stand_beside_each_other_at_its_border():
 def test_some_images_hold_hardly_any_nuclei_and_most_hold_many():
     """Fat, muscle, blood, the end of the section: what a network must learn to leave alone."""
     counts = np.array([len(s.class_of) for organ in ORGANS for s in many(organ)])
-    assert 0.05 < np.mean(counts < 9) < 0.4                 # 9 in 256² is 2,200 per mm²
+    assert 0.05 < np.mean(counts < 9) < 0.4  # 9 in 256² is 2,200 per mm²
     assert np.median(counts) > 12
 
 

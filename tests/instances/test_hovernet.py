@@ -43,6 +43,7 @@ def same_partition(first, second):
 
 def step_by_step(probability, hv):
     """The steps as they are described, whole images in double precision, nothing left out."""
+
     def without_small(labels):
         keep = np.bincount(labels.ravel()) >= 10
         keep[0] = False
@@ -82,14 +83,14 @@ def test_true_maps_give_the_true_nuclei_back(organ):
 
 def test_touching_nuclei_are_parted_where_they_touch():
     labels = discs((20, 20, 13), (20, 45, 13), (42, 32, 13), (60, 90, 14))
-    assert ndimage.label(labels > 0)[1] == 2                    # as a mask, three of them are one
+    assert ndimage.label(labels > 0)[1] == 2  # as a mask, three of them are one
     found = decode(*maps(labels))
     assert found.max() == 4
     assert evaluate(labels, found)["aji_plus"] > 0.97
 
 
 def test_small_pieces_are_dropped_and_ids_close_up():
-    labels = discs((8, 8, 1.5), (30, 40, 12), (60, 90, 12))     # the first has 9 px
+    labels = discs((8, 8, 1.5), (30, 40, 12), (60, 90, 12))  # the first has 9 px
     assert (labels == 1).sum() == 9
     assert same_partition(decode(*maps(labels)), np.where(labels == 1, 0, labels))
 
@@ -97,7 +98,7 @@ def test_small_pieces_are_dropped_and_ids_close_up():
 def test_one_small_nucleus_at_the_border_changes_what_is_found_elsewhere():
     large, small = discs((40, 30, 24), (40, 90, 24)), discs((75, 60, 7)) > 0
     assert decode(*maps(large)).max() == 2
-    found = decode(*maps(np.where(small, 3, large)))            # beside so steep a climb theirs seem flat
+    found = decode(*maps(np.where(small, 3, large)))  # beside so steep a climb theirs seem flat
     assert not found[large > 0].any()
     assert (found[small] == 1).all()
 

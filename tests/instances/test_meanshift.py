@@ -26,7 +26,7 @@ def clusters(seed, count=5, size=40, dimensions=3, spread=0.25, apart=3.0):
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 8), st.sampled_from([1, 2, 8]))
 def test_same_clusters_as_scikit_learn(seed, count, dimensions):
-    count = min(count, 4) if dimensions == 1 else count         # more do not fit on a line
+    count = min(count, 4) if dimensions == 1 else count  # more do not fit on a line
     embeddings, which = clusters(seed, count, dimensions=dimensions, spread=0.15)
     labels, modes = mean_shift(embeddings, 1.0)
     theirs = MeanShift(bandwidth=1.0).fit(embeddings.numpy())
@@ -101,7 +101,7 @@ def test_far_from_the_origin_is_the_same():
     labels, modes = mean_shift(embeddings.double() + 1e6, 1.5)
     assert modes.dtype == torch.float64
     assert adjusted_rand_score(which, labels) == 1
-    spread = torch.cat([embeddings, torch.full((1, 3), 1e5)])           # one point far out
+    spread = torch.cat([embeddings, torch.full((1, 3), 1e5)])  # one point far out
     assert adjusted_rand_score(which, mean_shift(spread, 1.5)[0][:-1]) == 1
 
 

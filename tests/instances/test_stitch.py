@@ -61,7 +61,7 @@ def test_no_nucleus_twice_and_none_lost(block, seed):
 
 def test_centroid_on_a_seam_belongs_to_one_block():
     labels = np.zeros((20, 20), np.int32)
-    labels[8:12, 4:6] = 1                   # centroid row 9.5: on the seam of two blocks
+    labels[8:12, 4:6] = 1  # centroid row 9.5: on the seam of two blocks
     parts = list(stitch.segment(as_rgb(labels), decode_from_colours, 10, margin=5))
     assert [len(part) for part in parts] == [0, 0, 1, 0]
     assert parts[2].boxes.tolist() == [[8, 4, 12, 6]]
@@ -72,7 +72,7 @@ def test_shifting_the_grid_by_half_a_block_changes_at_most_one_nucleus_in_a_hund
     decode = lambda pixels: Nuclei.from_labels(split_by_distance(pixels[..., 0] < 150))
     whole = Nuclei.concatenate(stitch.segment(image, decode, block=160, margin=64))
     part = Nuclei.concatenate(stitch.segment(image[half:, half:], decode, block=160, margin=64))
-    inner = lambda nuclei: nuclei[(nuclei.centroids > half + 40).all(1)]           # clear of the cut itself
+    inner = lambda nuclei: nuclei[(nuclei.centroids > half + 40).all(1)]  # clear of the cut itself
     first, second = inner(whole), inner(part.shifted(half, half, image.shape[:2]))
     assert len(first) > 200
     changed = set(boxes_and_areas(first)) ^ set(boxes_and_areas(second))

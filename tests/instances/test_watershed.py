@@ -45,7 +45,7 @@ def test_true_maps_give_the_true_nuclei_back():
 
 @pytest.mark.parametrize(("depth", "count"), [(0.1, 2), (0.15, 2), (0.25, 1)])
 def test_a_valley_parts_nuclei_if_it_is_deep_enough(depth, count):
-    profile = np.interp(np.arange(41), [0, 10, 20, 30, 40], [0.3, 0.8, 0.5, 0.7, 0.3])     # the valley: 0.2
+    profile = np.interp(np.arange(41), [0, 10, 20, 30, 40], [0.3, 0.8, 0.5, 0.7, 0.3])  # the valley: 0.2
     found = watershed_from_distance(np.ones((9, 41)), np.tile(profile, (9, 1)), depth=depth, smooth=0)
     assert found.max() == count
 
@@ -54,7 +54,7 @@ def test_a_valley_parts_nuclei_if_it_is_deep_enough(depth, count):
 @given(hnp.arrays(np.int32, (12, 13), elements=st.integers(0, 20)), st.integers(1, 8))
 def test_as_many_nuclei_as_the_h_maxima_transform_has_maxima(heights, depth):
     found = watershed_from_distance(np.ones(heights.shape), heights, depth=depth, smooth=0, min_area=1)
-    sides = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])         # water passes over sides, not corners
+    sides = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])  # water passes over sides, not corners
     padded = np.pad(heights, 1, constant_values=-100)
     # 0.5 less: a valley of just `depth` parts two nuclei
     filled = reconstruction(padded - (depth - 0.5), padded, footprint=sides)
@@ -80,7 +80,7 @@ def test_hole_belongs_to_the_nucleus_round_it_and_the_gap_between_nuclei_to_none
     foreground[19:22, 19:22] = 0
     found = watershed_from_distance(foreground, distance)
     assert found[20, 20] == found[20, 12] > 0
-    ring = np.zeros((30, 30), np.float32)                       # four nuclei round a gap
+    ring = np.zeros((30, 30), np.float32)  # four nuclei round a gap
     ring[5:25, 5:25] = 1
     ring[11:19, 11:19] = 0
     quarters = np.kron([[0, 1], [2, 3]], np.ones((15, 15), int)).astype(np.int32)

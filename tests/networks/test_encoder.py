@@ -71,6 +71,7 @@ def test_missing_weights_are_said_and_recorded(tmp_path, monkeypatch):
 
 def test_a_start_without_the_imagenet_weights_is_another_start(monkeypatch):
     """So nothing that was cached, or broken off, without them passes for a training that began with them."""
+
     def refused(depth):
         raise OSError("no route to host")
 

@@ -20,9 +20,12 @@ def test_paper_network_starts_at_full_resolution_and_ends_at_an_eighth():
     with torch.no_grad():
         maps = PreactivatedEncoder().eval()(torch.rand(1, 3, 32, 48))
     assert [tuple(m.shape) for m in maps] == [
-        (1, 256, 32, 48), (1, 512, 16, 24), (1, 1024, 8, 12), (1, 2048, 4, 6)
+        (1, 256, 32, 48),
+        (1, 512, 16, 24),
+        (1, 1024, 8, 12),
+        (1, 2048, 4, 6),
     ]
-    assert all((m >= 0).all() for m in maps)                    # each layer ends activated
+    assert all((m >= 0).all() for m in maps)  # each layer ends activated
     assert [HoVerNet(depth).stride for depth in (50, 18)] == [8, 16]
 
 
@@ -34,8 +37,10 @@ def test_paper_network_has_45_million_weights():
     assert convolutions(network.encoder) == convolutions(resnet50())
 
     # By hand: 5×5 to the width, dense units of a 1×1 to 128 and a 5×5 to 32 in 4 groups, a 1×1 of all.
-    block = lambda inward, width, units: 25 * inward * width + (width + 32 * units) ** 2 + sum(
-        (width + 32 * unit) * 128 + 25 * 128 * 32 // 4 for unit in range(units)
+    block = lambda inward, width, units: (
+        25 * inward * width
+        + (width + 32 * units) ** 2
+        + sum((width + 32 * unit) * 128 + 25 * 128 * 32 // 4 for unit in range(units))
     )
     expected = block(1024, 256, 8) + block(512, 128, 4) + 25 * 256 * 64 + 64 * 2
     assert convolutions(network.np) == convolutions(network.hv) == expected
@@ -45,7 +50,7 @@ def test_a_residual_unit_adds_to_what_comes_in():
     unit = ResidualUnit(8, 8).eval()
     torch.nn.init.zeros_(unit.conv3.weight)
     x = torch.randn(1, 8, 5, 5)
-    assert torch.equal(unit(x), x)                              # not even a ReLU in between
+    assert torch.equal(unit(x), x)  # not even a ReLU in between
 
 
 @pytest.mark.parametrize("depth", [50, 18])

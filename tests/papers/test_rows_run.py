@@ -23,10 +23,10 @@ SMALL = {
     "baselines.hovernet": HOVERNET,
     "baselines.self_training": HOVERNET,
     "baselines.mean_teacher": HOVERNET,
-    "ircr.method": HOVERNET | {"external": ["tissue"]},         # nuclei of tiny files are all alike
+    "ircr.method": HOVERNET | {"external": ["tissue"]},  # nuclei of tiny files are all alike
     "weaknucleiseg.method": {"spn_steps": 2, "ien_steps": 2, "batch": 2, "crop": 32, "levels": 3},
 }
-ROWS = {                            # of rows that differ in the share of labels alone, the last
+ROWS = {  # of rows that differ in the share of labels alone, the last
     f"{paper}/{name} {row.dataset} {row.name}": (f"{paper}/{name}", row)
     for paper in papers()
     for name, table in _module(paper).TABLES.items()
@@ -57,7 +57,7 @@ def test_a_row_runs(address, row, tmp_path, monkeypatch):
 
 def second_image(home):
     """The one image of a tiny MoNuSAC once more, of another patient: a tenth of one cannot be held out."""
-    first, = home.iterdir()
+    (first,) = home.iterdir()
     other = first.name.replace("A9K0", "A9K1")
     for file in first.iterdir():
         (home / other).mkdir(exist_ok=True)

@@ -71,8 +71,8 @@ def test_a_pixel_comparison_paints_both_missed_and_false():
 
 
 def test_an_instance_comparison_colours_by_partner(labels):
-    prediction = np.where(labels == 7, 0, labels)           # one missed,
-    prediction[14:18, 16:22] = 9                            # one false
+    prediction = np.where(labels == 7, 0, labels)  # one missed,
+    prediction[14:18, 16:22] = 9  # one false
     axes = show.compare(labels, Nuclei.from_labels(prediction))
     dashed, solid = axes.collections
     colours = lambda lines: [tuple(colour) for colour in lines.get_colors()]
@@ -128,7 +128,7 @@ def test_a_table_rounds_marks_the_best_and_writes_dashes():
     assert "–" in html
     assert html.count("font-weight: bold") == 1
     named = show.table(frame.set_index("name")).to_html()
-    assert named.count("<tr>") == 1 + len(frame)            # one header, with the name in its corner
+    assert named.count("<tr>") == 1 + len(frame)  # one header, with the name in its corner
     assert ">name</th>" in named
     both = pd.concat({"dice": frame.set_index("name"), "aji": frame.set_index("name")}, axis=1)
     both = show.table(both.rename_axis(columns=["metric", "column"])).to_html()

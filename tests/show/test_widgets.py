@@ -67,9 +67,15 @@ def test_a_position_that_no_slider_has_is_refused(drawn, arguments, message):
     assert drawn.calls == []
 
 
-@pytest.mark.parametrize(("said", "session", "expected"), [
-    (None, None, False), (None, "chapter.ipynb", True), ("0", "chapter.ipynb", False), ("1", None, True),
-])
+@pytest.mark.parametrize(
+    ("said", "session", "expected"),
+    [
+        (None, None, False),
+        (None, "chapter.ipynb", True),
+        ("0", "chapter.ipynb", False),
+        ("1", None, True),
+    ],
+)
 def test_a_kernel_of_a_jupyter_session_is_live_unless_told_otherwise(monkeypatch, said, session, expected):
     for name, value in (("NUCBOOK_LIVE", said), ("JPY_SESSION_NAME", session)):
         if value is None:

@@ -50,8 +50,9 @@ def test_only_the_cells_asked_for_are_paired(tmp_path):
     for labels, gap in (("1/8", 0.0), ("1/4", 0.2)):
         for row, more in (("A", 0.0), ("B", gap)):
             per_image = [{"name": f"i{i}", "aji": 0.5 + more} for i in range(3)]
-            results.append(dict.fromkeys(KEYS, "") | known
-                           | {"row": row, "labels": labels, "per_image": per_image})
+            results.append(
+                dict.fromkeys(KEYS, "") | known | {"row": row, "labels": labels, "per_image": per_image}
+            )
     for labels, gap in (("1/8", 0.0), ("1/4", 0.2)):
         found = differences(TABLE, "aji", "A", results=results, labels=labels)
         assert found.difference["B"] == pytest.approx(gap)
@@ -66,8 +67,9 @@ def test_an_image_hard_in_every_seed_is_one_image(tmp_path):
     for seed in range(20):
         for row, more in (("A", np.zeros(12)), ("B", worth)):
             per_image = [{"name": f"i{i}", "aji": 0.5 + float(m)} for i, m in enumerate(more)]
-            results.append(dict.fromkeys(KEYS, "") | known
-                           | {"row": row, "seed": seed, "per_image": per_image})
+            results.append(
+                dict.fromkeys(KEYS, "") | known | {"row": row, "seed": seed, "per_image": per_image}
+            )
     found = differences(TABLE, "aji", "A", results=results).loc["B"]
     spread = 2 * 1.96 * worth.std() / np.sqrt(12)
     assert found.low < 0 < found.high
@@ -80,8 +82,9 @@ def test_the_folds_of_a_seed_are_joined(tmp_path):
     for fold in range(2):
         for row, more in (("A", 0.0), ("B", 0.1 * (1 + fold))):
             per_image = [{"name": f"fold {fold}, {i}", "aji": 0.5 + more} for i in range(3)]
-            results.append(dict.fromkeys(KEYS, "") | known
-                           | {"row": row, "fold": fold, "per_image": per_image})
+            results.append(
+                dict.fromkeys(KEYS, "") | known | {"row": row, "fold": fold, "per_image": per_image}
+            )
     found = differences(TABLE, "aji", "A", results=results).loc["B"]
     assert found.difference == pytest.approx(0.15)
     assert found.seeds == 1

@@ -74,7 +74,7 @@ def test_a_row_changed_on_the_command_line_is_another_row(toys):
     table = toys.TABLES["2"]
     run_table(table, rows=["SPN+IEN"], progress=False)
     run_table(table, rows=["SPN+IEN"], changes={"gain": "0.01"}, progress=False)
-    run_table(table, rows=["SPN+IEN"], changes={"gain": "0.2"}, progress=False)          # as it is
+    run_table(table, rows=["SPN+IEN"], changes={"gain": "0.2"}, progress=False)  # as it is
     frame = Results("weaknucleiseg").frame()
     assert frame.row.tolist() == ["SPN+IEN"] * 2 + ["SPN+IEN, gain=0.01"] * 2
     first = compare(table)[next(iter(table.columns)), "measured"]

@@ -185,7 +185,7 @@ def test_killed_at_three_moments_a_training_ends_with_the_same_bits(tmp_path):
     uninterrupted = training(whole)
     steps_seen = []
     moment = random.Random(os.urandom(8))
-    first = moment.randint(5, 14)                       # the checkpoint of step 4 is there by then
+    first = moment.randint(5, 14)  # the checkpoint of step 4 is there by then
     for kill_at in (first, None, moment.randint(2, 9)):
         process = training(killed)
         for line in process.stdout:

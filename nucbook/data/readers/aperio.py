@@ -16,7 +16,7 @@ from nucbook.data.readers.images import read_rgb
 from nucbook.data.readers.polygons import Rings, paint
 from nucbook.sample import Sample
 
-AMBIGUOUS = "Ambiguous"     # MoNuSAC's name for what annotators could not tell
+AMBIGUOUS = "Ambiguous"  # MoNuSAC's name for what annotators could not tell
 
 
 @dataclass(frozen=True)

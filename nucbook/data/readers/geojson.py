@@ -14,10 +14,10 @@ from nucbook.data.item import UnreadableFile
 from nucbook.data.readers.labelme import read_json
 from nucbook.data.readers.polygons import Rings, contains, interior
 
-_FOUND = ("detection", "cell")      # QuPath's types of what was found; annotations may be regions
+_FOUND = ("detection", "cell")  # QuPath's types of what was found; annotations may be regions
 _OUTLINES = ("Polygon", "MultiPolygon")
 _POINTS = ("Point", "MultiPoint")
-_MANY = 3                           # an outline round so many others is no nucleus
+_MANY = 3  # an outline round so many others is no nucleus
 
 
 @dataclass(frozen=True)

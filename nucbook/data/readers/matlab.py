@@ -48,10 +48,10 @@ def _classes(content: Mapping[str, Any], instances: np.ndarray, path: Path) -> d
     elif "inst_type" in content:
         classes = np.ravel(content["inst_type"])
         if len(classes) != len(ids) and len(classes) == instances.max(initial=0):
-            ids = np.arange(1, len(classes) + 1)            # a row was kept for an id without pixels
+            ids = np.arange(1, len(classes) + 1)  # a row was kept for an id without pixels
     elif np.shape(content.get("type_map")) == instances.shape:
         class_at = np.zeros(instances.max(initial=0) + 1, np.int64)
-        class_at[instances] = content["type_map"]           # any pixel of an instance has its class
+        class_at[instances] = content["type_map"]  # any pixel of an instance has its class
         classes = class_at[ids]
     else:
         return {}
@@ -64,7 +64,7 @@ def _classes(content: Mapping[str, Any], instances: np.ndarray, path: Path) -> d
 def _load(path: Path, **options) -> dict[str, Any]:
     try:
         return loadmat(path, **options)
-    except NotImplementedError as error:                    # HDF5 inside
+    except NotImplementedError as error:  # HDF5 inside
         raise UnreadableFile(path, "a MATLAB 7.3 file", "save it from MATLAB with the option -v7") from error
     except (MatReadError, zlib.error, *BROKEN) as error:
         raise UnreadableFile(path, f"no intact .mat file ({error})") from error

@@ -40,7 +40,7 @@ def read_patch(images: Path, masks: Path, index: int, name: str, mpp: float, met
     """
     picture = np.asarray(read_npy(images, mmap_mode="r")[index])
     channels = np.asarray(read_npy(masks, mmap_mode="r")[index])
-    colours = picture.astype(np.uint8)                      # released as float64 of whole numbers
+    colours = picture.astype(np.uint8)  # released as float64 of whole numbers
     if not np.array_equal(colours, picture):
         raise UnreadableFile(images, f"patch {index} does not hold 0..255 whole numbers", _AGAIN)
     instances, class_of = _merge(masks, channels[..., :5], index)
@@ -48,10 +48,10 @@ def read_patch(images: Path, masks: Path, index: int, name: str, mpp: float, met
 
 
 def _merge(path: Path, channels: np.ndarray, index: int) -> tuple[np.ndarray, dict[int, int]]:
-    ids = channels.astype(np.int64)                         # released as float64 of whole numbers
+    ids = channels.astype(np.int64)  # released as float64 of whole numbers
     if not np.array_equal(ids, channels) or ids.min() < 0:
         raise UnreadableFile(path, f"patch {index} does not hold ids (whole numbers from 0)", _AGAIN)
-    codes = np.zeros(ids.shape[:2], np.int64)               # one number for id and class
+    codes = np.zeros(ids.shape[:2], np.int64)  # one number for id and class
     for channel in range(len(CLASSES)):
         codes = np.where(ids[..., channel] > 0, ids[..., channel] * len(CLASSES) + channel, codes)
     found = np.unique(codes[codes > 0])

@@ -15,8 +15,8 @@ from nucbook.nuclei import Nuclei
 
 Rings = list[np.ndarray]
 
-_SUBPIXELS = 7          # odd, so that a pixel's centre is a sub-pixel's centre
-_FRACTION_BITS = 4      # OpenCV's fixed-point fraction of a sub-pixel
+_SUBPIXELS = 7  # odd, so that a pixel's centre is a sub-pixel's centre
+_FRACTION_BITS = 4  # OpenCV's fixed-point fraction of a sub-pixel
 
 
 def fill(outline: Rings, shape: tuple[int, int]) -> tuple[tuple[int, int, int, int], np.ndarray] | None:
@@ -62,9 +62,9 @@ def interior(outline: Rings) -> np.ndarray:
     if not any(extents):
         return np.full(2, np.nan)
     rows = np.unique(outline[np.argmax(extents)][:, 0])
-    row = rows[len(rows) // 2 - 1 : len(rows) // 2 + 1].mean()      # between vertices, where a line crosses
+    row = rows[len(rows) // 2 - 1 : len(rows) // 2 + 1].mean()  # between vertices, where a line crosses
     columns = _crossings(outline, row).reshape(-1, 2)
-    if not len(columns):                                            # a vertex is not finite
+    if not len(columns):  # a vertex is not finite
         return np.full(2, np.nan)
     first, last = columns[np.argmax(columns[:, 1] - columns[:, 0])]
     return np.array([row, (first + last) / 2])
@@ -89,7 +89,7 @@ def paint(outlines: Sequence[Rings], shape: tuple[int, int]) -> np.ndarray:
     covered by earlier ones, leave no pixel: their ids are absent.
     """
     labels = np.zeros(shape, np.int32)
-    for i in reversed(range(len(outlines))):                # the earliest paints last
+    for i in reversed(range(len(outlines))):  # the earliest paints last
         filled = fill(outlines[i], shape)
         if filled:
             (top, left, bottom, right), mask = filled

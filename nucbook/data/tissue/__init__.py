@@ -71,8 +71,8 @@ def simulate(
     )
 
 
-FEWEST = 20                         # nuclei in a tile of the benchmark; real sets are picked for many, too
-PARTS = {                           # organ: patients; each patient gives one tile
+FEWEST = 20  # nuclei in a tile of the benchmark; real sets are picked for many, too
+PARTS = {  # organ: patients; each patient gives one tile
     "train": dict.fromkeys(("breast", "kidney", "liver", "prostate"), range(1, 13)),
     "validation": dict.fromkeys(("breast", "kidney", "prostate"), (13, 14)),
     "test": dict.fromkeys(("breast", "kidney", "bladder", "colon", "stomach", "lung"), (15, 16)),

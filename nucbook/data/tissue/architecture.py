@@ -17,15 +17,15 @@ from nucbook.data.tissue.slide import EPITHELIAL, LYMPHOCYTE, MPP, STROMAL, Orga
 class Layout:
     """Where what lies; all arrays float32 (H, W)."""
 
-    depth: np.ndarray               # px from the basal membrane into the epithelium, 0 outside
-    empty: np.ndarray               # 1 where only glass is (lumen, fat, beside the section), 0 in tissue
-    vessel: np.ndarray              # px from the nearest vessel lumen; negative inside
-    along: np.ndarray               # px along the fibres
-    across: np.ndarray              # px across them
-    thick: np.ndarray               # density of the section, 1 = as elsewhere; more at curled edges and folds
-    bleeding: np.ndarray            # 0..1, red cells in place of tissue
-    deposit: np.ndarray             # 0 and up, ink or pigment
-    plenty: float                   # nuclei of stroma and infiltrates, 1 = as many as the organ has
+    depth: np.ndarray  # px from the basal membrane into the epithelium, 0 outside
+    empty: np.ndarray  # 1 where only glass is (lumen, fat, beside the section), 0 in tissue
+    vessel: np.ndarray  # px from the nearest vessel lumen; negative inside
+    along: np.ndarray  # px along the fibres
+    across: np.ndarray  # px across them
+    thick: np.ndarray  # density of the section, 1 = as elsewhere; more at curled edges and folds
+    bleeding: np.ndarray  # 0..1, red cells in place of tissue
+    deposit: np.ndarray  # 0 and up, ink or pigment
+    plenty: float  # nuclei of stroma and infiltrates, 1 = as many as the organ has
 
 
 def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[int, int]) -> Layout:
@@ -40,7 +40,7 @@ def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[i
     more = 0.05 if slide.palisade < np.inf else -0.08
     share = np.clip(organ.epithelium + rng.normal(more, 0.3), 0, 0.85 if glandular else 1) * (not bare)
     epithelium = nest > (np.quantile(nest[::4, ::4], 1 - share) if share < 1 else -np.inf)
-    if epithelium.all():                                    # no pixel to measure the distance from
+    if epithelium.all():  # no pixel to measure the distance from
         depth = np.full(shape, 1e3, np.float32)
     else:
         depth = cv2.distanceTransform(epithelium.astype(np.uint8), cv2.DIST_L2, 5)
@@ -63,25 +63,32 @@ def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[i
     across += np.float32(slide.waviness) * (field(rng, shape, 60) + 0.2 * field(rng, shape, 18))
 
     if rng.random() < organ.fat * (3 if bare else 1):
-        inside = 40 * (field(rng, shape, 80) + rng.uniform(0, 2.5))         # px into the fat, about
+        inside = 40 * (field(rng, shape, 80) + rng.uniform(0, 2.5))  # px into the fat, about
         hole = np.minimum(_fat_cells(rng, shape), inside)
         depth[inside > 0] = 0
-        across = np.where(inside > 0, hole, across)                         # membranes run round the cells
+        across = np.where(inside > 0, hole, across)  # membranes run round the cells
         empty = np.maximum(empty, smoothstep(hole, -1, 1))
 
     thick = np.ones(shape, np.float32)
-    if rng.random() < 0.2:                                  # the end of the section: ragged, crumbs beside it
+    if rng.random() < 0.2:  # the end of the section: ragged, crumbs beside it
         ragged = rng.uniform(0.03, 0.6) * octaves(rng, shape, (4, 8, 16, 32))
-        beyond = 60 * (field(rng, shape, 120) + ragged + rng.normal(-0.4, 0.7))        # px, about
+        beyond = 60 * (field(rng, shape, 120) + ragged + rng.normal(-0.4, 0.7))  # px, about
         empty = np.maximum(empty, smoothstep(beyond, -1, 1))
         thick += np.float32(rng.uniform(0, 1.2)) * np.exp(-np.abs(beyond) / rng.uniform(4, 15))
-    if rng.random() < 0.1:                                  # folds
+    if rng.random() < 0.1:  # folds
         thick += np.float32(rng.uniform(0.3, 1)) * _ribbon(rng, shape)
     bleeding = np.zeros(shape, np.float32)
     if rng.random() < 0.15:
         bleeding = smoothstep(field(rng, shape, 50), rng.uniform(-2.5, 1.5), 2)
     return Layout(
-        depth, empty, vessel, along, across, thick, bleeding, _deposit(rng, shape, empty),
+        depth,
+        empty,
+        vessel,
+        along,
+        across,
+        thick,
+        bleeding,
+        _deposit(rng, shape, empty),
         plenty=rng.uniform(0, 0.5) if bare else 1.0,
     )
 
@@ -90,13 +97,13 @@ def _fat_cells(rng: np.random.Generator, shape: tuple[int, int], step: int = 4) 
     """Px from the membranes between fat cells into them; a foam: cells round a lattice of points."""
     pitch = rng.uniform(70, 240)
     outer = tuple(int(side + 3 * pitch) for side in shape)
-    centres = lattice(rng, outer, pitch) - 1.5 * pitch      # those outside shape those at the border
+    centres = lattice(rng, outer, pitch) - 1.5 * pitch  # those outside shape those at the border
     coarse = np.mgrid[0 : shape[0] + step : step, 0 : shape[1] + step : step].reshape(2, -1).T
     distance, nearest = cKDTree(centres).query(coarse, k=3)
     apart = np.linalg.norm(centres[nearest[:, 1:]] - centres[nearest[:, :1]], axis=-1)
-    sides = (distance[:, 1:] ** 2 - distance[:, :1] ** 2) / (2 * apart)     # px from the two nearest planes
+    sides = (distance[:, 1:] ** 2 - distance[:, :1] ** 2) / (2 * apart)  # px from the two nearest planes
     corner = rng.uniform(3, 15)
-    inward = -corner * np.log(np.exp(-sides / corner).sum(1))               # a rounded minimum
+    inward = -corner * np.log(np.exp(-sides / corner).sum(1))  # a rounded minimum
     rows, columns = (side // step + 1 for side in (shape[0] + step - 1, shape[1] + step - 1))
     inward = cv2.resize(inward.reshape(rows, columns).astype(np.float32), None, fx=step, fy=step)
     wall = rng.uniform(0.5, 3) * np.exp(0.5 * field(rng, shape, 25))
@@ -139,7 +146,7 @@ def place(organ: Organ, slide: Slide, rng: np.random.Generator, layout: Layout) 
     """Candidates for every population, in the order of painting; `paint` drops those without room."""
     shape = layout.depth.shape
     stroma = (layout.depth == 0) & (layout.empty < 0.5) & (layout.vessel > 3)
-    per_pixel = (MPP / 1000) ** 2                           # mm²
+    per_pixel = (MPP / 1000) ** 2  # mm²
     clusters = layout.plenty * _clusters(rng, shape, slide.gland)
     room = (layout.deposit < 0.4) & (layout.bleeding < 0.5)
     parts = []
@@ -156,7 +163,7 @@ def place(organ: Organ, slide: Slide, rng: np.random.Generator, layout: Layout) 
                 angle = _gradient_angle(cv2.GaussianBlur(layout.depth, (0, 0), 3), rows, columns)
                 scatter = rng.uniform(0.05, 0.2)
             else:
-                crowds = field(rng, shape, 4 * radius)[rows, columns]       # and clearings between them
+                crowds = field(rng, shape, 4 * radius)[rows, columns]  # and clearings between them
                 keep &= crowds < rng.uniform(-0.8, 2)
                 angle, scatter = _swirl(rng, shape, slide.gland / 2, rows, columns), 0.6
         elif population.class_id == LYMPHOCYTE:
@@ -175,7 +182,7 @@ def place(organ: Organ, slide: Slide, rng: np.random.Generator, layout: Layout) 
             keep = stroma[rows, columns]
             angle = _gradient_angle(layout.across, rows, columns) + np.pi / 2
             scatter = rng.uniform(0.04, 0.25)
-        else:                                               # ENDOTHELIAL
+        else:  # ENDOTHELIAL
             centre = lattice(rng, shape, radius)
             rows, columns = centre.astype(int).T
             wall = layout.vessel[rows, columns]

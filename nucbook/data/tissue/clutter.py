@@ -28,7 +28,7 @@ def distract(
     _bubbles(slide, rng, layout, labels, dyes, background, tiles)
     _red_cells(rng, layout, labels, blood, background)
 
-    if rng.random() < 0.5:                                  # secretion, mucin, foam or debris on the glass
+    if rng.random() < 0.5:  # secretion, mucin, foam or debris on the glass
         texture = octaves(rng, shape, (2, 6, 18))
         lumps = smoothstep(field(rng, shape, u(4, 14)) + 0.3 * texture, 0, 0.7) if rng.random() < 0.5 else 1
         filling = u(0.1, 0.9) * background * np.exp(0.5 * texture) * lumps
@@ -37,21 +37,21 @@ def distract(
         haematoxylin += blue * filling
         eosin += (1 - blue) * filling
 
-    smudges = _blobs(rng, shape, u(0, 5) * tiles, (4, 14), (0.1, 0.4))      # nuclei of other planes, too
-    smudges = cv2.GaussianBlur(smudges, (0, 0), u(2.5, 5)) * (1 - layout.empty)         # vague to outline
+    smudges = _blobs(rng, shape, u(0, 5) * tiles, (4, 14), (0.1, 0.4))  # nuclei of other planes, too
+    smudges = cv2.GaussianBlur(smudges, (0, 0), u(2.5, 5)) * (1 - layout.empty)  # vague to outline
     haematoxylin += slide.nucleus * smudges
 
-    if rng.random() < 0.4:                                  # pink bodies: cells whose nucleus lies elsewhere
+    if rng.random() < 0.4:  # pink bodies: cells whose nucleus lies elsewhere
         bodies = _blobs(rng, shape, u(0, 12) * tiles, (4, 16), (0.3, 1))
         bodies *= (labels == 0) * (1 - 0.8 * layout.empty)
         eosin += u(0.3, 1.2) * background * cv2.GaussianBlur(bodies, (0, 0), u(0.7, 2))
 
-    if rng.random() < 0.3:                                  # crushed nuclei: blue wisps along the fibres
+    if rng.random() < 0.3:  # crushed nuclei: blue wisps along the fibres
         wisps = smoothstep(fibres(rng, layout.along, layout.across, u(2, 4), u(20, 40)), 1, 2.5)
         wisps *= smoothstep(field(rng, shape, 40), 0.5, 1.5) * (1 - layout.empty)
         haematoxylin += u(0.2, 0.6) * slide.nucleus * wisps
 
-    bits = _blobs(rng, shape, u(0, 10) * tiles, (1, 3.5), (0.3, 1.2))       # fragments, pigment, dust
+    bits = _blobs(rng, shape, u(0, 10) * tiles, (1, 3.5), (0.3, 1.2))  # fragments, pigment, dust
     bits = slide.nucleus * cv2.GaussianBlur(bits, (0, 0), 0.7)
     haematoxylin += bits
     eosin += u(0, 0.6) * bits
@@ -85,7 +85,7 @@ def _bubbles(slide: Slide, rng, layout: Layout, labels, dyes, background: float,
         dye *= 1 - np.float32(rng.uniform(0.6, 1)) * bubbles
     rim = 4 * bubbles * (1 - bubbles) * (labels == 0)
     dyes[1] += rng.uniform(0, 0.7) * background * rim * (1 - layout.empty)
-    dyes[0] += rng.uniform(0, 0.3) * slide.cytoplasm * bubbles * (labels == 0)          # mucus
+    dyes[0] += rng.uniform(0, 0.3) * slide.cytoplasm * bubbles * (labels == 0)  # mucus
 
 
 def _red_cells(rng, layout: Layout, labels: np.ndarray, blood: np.ndarray, background: float) -> None:

@@ -17,9 +17,9 @@ from nucbook.data.tissue.slide import Slide
 class Territory:
     """Which nucleus each pixel belongs or lies nearest to; arrays (H, W)."""
 
-    labels: np.ndarray              # int32, 0 = outside every nucleus
-    cell: np.ndarray                # int32, label of the nearest nucleus; 0 everywhere if there is none
-    depth: np.ndarray               # float32, px to the rim of that nucleus: > 0 inside, < 0 outside
+    labels: np.ndarray  # int32, 0 = outside every nucleus
+    cell: np.ndarray  # int32, label of the nearest nucleus; 0 everywhere if there is none
+    depth: np.ndarray  # float32, px to the rim of that nucleus: > 0 inside, < 0 outside
 
     @staticmethod
     def of(labels: np.ndarray) -> Territory:
@@ -48,7 +48,7 @@ def surroundings(slide: Slide, rng: np.random.Generator, layout: Layout, near: T
     grains = np.exp(slide.grain * octaves(rng, shape, (1.5, 3, 6, 12, 24)))
 
     count = cell.max() + 1
-    own = np.exp(rng.normal(0, 0.15, count)).astype(np.float32)             # cells differ in thickness
+    own = np.exp(rng.normal(0, 0.15, count)).astype(np.float32)  # cells differ in thickness
     own *= np.where(rng.random(count) < 0.75, 1 - slide.clear, 1)
     cytoplasm = own[cell] * grains
     cytoplasm *= 1 - slide.foam * smoothstep(field(rng, shape, rng.uniform(2, 7)), 0.2, 1.2)
@@ -64,7 +64,7 @@ def surroundings(slide: Slide, rng: np.random.Generator, layout: Layout, near: T
     torn = smoothstep(strands + 0.5 * field(rng, shape, 25), 2.2 - 6 * slide.cracks, 2.6 - 6 * slide.cracks)
     stroma *= 1 - 0.9 * torn * (slide.cracks > 0)
 
-    tissue = (1 - layout.empty) * np.exp(0.12 * field(rng, shape, 120)) * layout.thick      # never even
+    tissue = (1 - layout.empty) * np.exp(0.12 * field(rng, shape, 120)) * layout.thick  # never even
     tissue *= 1 - layout.bleeding * np.float32(rng.uniform(0.5, 1))
     tissue *= 1 - slide.halo * np.exp(np.minimum(near.depth, 0) / 2)
     cytoplasm *= slide.cytoplasm * epithelium * tissue
@@ -107,7 +107,7 @@ def chromatin(
     noise = 0.6 * octaves(rng, shape, (slide.fine, 2 * slide.fine)) + 0.6 * field(rng, shape, slide.coarse)
     clear, noise_there = cleared[own], noise.ravel()[where]
     amount = (1 - clear) * np.exp(texture[own] * noise_there)
-    amount += clear * (0.1 + 0.8 * smoothstep(noise_there, 0.1, 2.0))       # what chromatin is left is clumps
+    amount += clear * (0.1 + 0.8 * smoothstep(noise_there, 0.1, 2.0))  # what chromatin is left is clumps
     membrane = (rim + 0.4 * cleared)[own] * np.exp(-np.abs(depth - edge) / width[own])
     amount += membrane * np.exp(0.4 * noise_there)
     amount *= density[own] * smoothstep(depth, -edge, edge)
@@ -135,7 +135,7 @@ def _nucleoli(rng, slide: Slide, nuclei: Placed, chance: np.ndarray, shape) -> n
     radius = nuclei.radius[owner]
     place = nuclei.centre[owner] + radius[:, None] * rng.uniform(-0.4, 0.4, (len(owner), 2))
     size = np.maximum(slide.nucleoli * radius * rng.uniform(0.6, 1.2, len(owner)), 0.8)
-    fixed = (16 * np.column_stack([place, size])).astype(int)               # 4 fractional bits
+    fixed = (16 * np.column_stack([place, size])).astype(int)  # 4 fractional bits
     for (row, column, reach), dark in zip(fixed.tolist(), rng.uniform(0.6, 1.3, len(owner)).tolist()):
         cv2.circle(spots, (column, row), reach, dark, -1, shift=4)
     return cv2.GaussianBlur(spots, (0, 0), 0.7)

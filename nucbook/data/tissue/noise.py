@@ -13,7 +13,7 @@ def field(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.
         return rng.standard_normal(shape, dtype=np.float32)
     rows, columns = int(height / scale) + 4, int(width / scale) + 4
     coarse = rng.standard_normal((rows, columns), dtype=np.float32)
-    row, column = rng.uniform(0.5, 1.5, 2)                  # so that no image starts on a node
+    row, column = rng.uniform(0.5, 1.5, 2)  # so that no image starts on a node
     window = np.array([[1 / scale, 0, column], [0, 1 / scale, row]], np.float32)
     # Interpolation averages neighbours, which lowers the deviation to about 0.75.
     cubic = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
@@ -36,7 +36,7 @@ def fibres(rng, along: np.ndarray, across: np.ndarray, width: float, length: flo
 
     along, across : float32 (H, W), coordinates of each pixel along and across the strands, px.
     """
-    size = 256                                              # the texture repeats after 256 strands
+    size = 256  # the texture repeats after 256 strands
     texture = rng.standard_normal((size, size), dtype=np.float32)
     u, v = along / length, across / width
     u -= np.floor(u.min() / size) * size

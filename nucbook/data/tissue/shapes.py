@@ -19,28 +19,28 @@ class Population:
     """Nuclei of one class in one slide. Values are medians; each nucleus scatters round them."""
 
     class_id: int
-    radius: float                   # px, of the disc of equal area
-    spread: float                   # deviation of log radius
-    ratio: float                    # short axis / long axis
-    irregularity: float             # deviation of the outline / radius
-    bend: float                     # deviation of the sagitta / long half-axis; spindles curve
-    density: float                  # haematoxylin, of the slide's typical nucleus
-    rim: float                      # extra density at the membrane / density
-    cleared: float                  # share of the inside without chromatin; vesicular nuclei 0.5 to 1
-    chromatin: float                # deviation of log density, clumps and grains
-    nucleolus: float                # probability of at least one
-    clearance: float                # free distance asked for / own radius; below 1 nuclei overlap
+    radius: float  # px, of the disc of equal area
+    spread: float  # deviation of log radius
+    ratio: float  # short axis / long axis
+    irregularity: float  # deviation of the outline / radius
+    bend: float  # deviation of the sagitta / long half-axis; spindles curve
+    density: float  # haematoxylin, of the slide's typical nucleus
+    rim: float  # extra density at the membrane / density
+    cleared: float  # share of the inside without chromatin; vesicular nuclei 0.5 to 1
+    chromatin: float  # deviation of log density, clumps and grains
+    nucleolus: float  # probability of at least one
+    clearance: float  # free distance asked for / own radius; below 1 nuclei overlap
 
 
 @dataclass
 class Placed:
     """N nuclei of one image as columns, in the order in which they are painted."""
 
-    centre: np.ndarray              # float32 (N, 2), row and column, px
-    radius: np.ndarray              # float32 (N,), px
-    outline: np.ndarray             # float32 (N, VERTICES, 2), row and column, px
-    probe: np.ndarray               # int32 (N, P, 2), pixels that must be free
-    kind: np.ndarray                # int32 (N,), row of the list of populations
+    centre: np.ndarray  # float32 (N, 2), row and column, px
+    radius: np.ndarray  # float32 (N,), px
+    outline: np.ndarray  # float32 (N, VERTICES, 2), row and column, px
+    probe: np.ndarray  # int32 (N, P, 2), pixels that must be free
+    kind: np.ndarray  # int32 (N,), row of the list of populations
 
     def __len__(self) -> int:
         return len(self.radius)
@@ -85,14 +85,14 @@ def outlines(
     ratio = np.clip(population.ratio * np.exp(normal(0.25)), 0.09, 1)
     theta = np.linspace(0, 2 * np.pi, VERTICES, endpoint=False, dtype=np.float32)
     wave = np.ones((count, VERTICES), np.float32)
-    for k in range(2, 6):                                   # low harmonics: dents and corners, not hair
+    for k in range(2, 6):  # low harmonics: dents and corners, not hair
         phase = rng.uniform(0, 2 * np.pi, (count, 1)).astype(np.float32)
         wave += normal(population.irregularity / (k - 1)) * np.cos(k * theta + phase)
     long = wave * np.cos(theta) / np.sqrt(ratio)
     short = wave * np.sin(theta) * np.sqrt(ratio)
     short += normal(population.bend) * (long * long * ratio - 0.5) / np.sqrt(ratio)
     cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
-    unit = np.stack([long * sin + short * cos, long * cos - short * sin], -1)       # row, column
+    unit = np.stack([long * sin + short * cos, long * cos - short * sin], -1)  # row, column
     outline = centre[:, None] + radius[..., None] * unit
     probe = centre[:, None] + radius[..., None] * unit[:, ::2] * population.clearance
     probe = np.concatenate([probe, centre[:, None], (probe[:, ::4] + centre[:, None]) / 2], 1)
@@ -107,7 +107,7 @@ def paint(nuclei: Placed, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarra
     later one's and the second map holds the earlier one's.
     """
     labels, under = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-    polygons = np.round(nuclei.outline[..., ::-1] * 16).astype(np.int32)            # 4 fractional bits
+    polygons = np.round(nuclei.outline[..., ::-1] * 16).astype(np.int32)  # 4 fractional bits
     low = np.maximum(np.floor(nuclei.outline.min(1)).astype(int), 0)
     high = np.ceil(nuclei.outline.max(1)).astype(int) + 1
     rows, columns = np.ascontiguousarray(nuclei.probe.transpose(2, 0, 1))

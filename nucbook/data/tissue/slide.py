@@ -12,24 +12,24 @@ from nucbook.data.tissue.stain import Optics
 
 EPITHELIAL, LYMPHOCYTE, STROMAL, ENDOTHELIAL = 1, 2, 3, 4
 CLASS_NAMES = {1: "epithelial", 2: "lymphocyte", 3: "stromal", 4: "endothelial"}
-MPP = 0.25                          # µm per pixel: a 40× scan
+MPP = 0.25  # µm per pixel: a 40× scan
 
 
 @dataclass(frozen=True)
 class Organ:
     """What tells one organ from another. Values are medians; slides and images scatter round them."""
 
-    radius: float                   # µm, of an epithelial nucleus as a disc
-    ratio: float                    # short axis / long axis of an epithelial nucleus
-    epithelium: float               # share of the area
-    glands: float                   # probability that a slide's epithelium encloses lumina
-    columnar: float                 # probability that its nuclei stand across the basal membrane
-    pitch: float                    # free distance round an epithelial nucleus / its radius
-    stromal: float                  # fibroblast nuclei per mm² of stroma
-    lymphocytes: float              # per mm² of stroma, outside their clusters
-    clear: float                    # probability of empty-looking cytoplasm
-    vesicular: float                # probability that nuclei are clear inside, with a dark rim
-    fat: float                      # probability of fat cells in an image; threefold without epithelium
+    radius: float  # µm, of an epithelial nucleus as a disc
+    ratio: float  # short axis / long axis of an epithelial nucleus
+    epithelium: float  # share of the area
+    glands: float  # probability that a slide's epithelium encloses lumina
+    columnar: float  # probability that its nuclei stand across the basal membrane
+    pitch: float  # free distance round an epithelial nucleus / its radius
+    stromal: float  # fibroblast nuclei per mm² of stroma
+    lymphocytes: float  # per mm² of stroma, outside their clusters
+    clear: float  # probability of empty-looking cytoplasm
+    vesicular: float  # probability that nuclei are clear inside, with a dark rim
+    fat: float  # probability of fat cells in an image; threefold without epithelium
 
 
 ORGANS = {
@@ -50,52 +50,52 @@ class Slide:
 
     optics: Optics
     populations: tuple[Population, ...]
-    nucleus: float                  # optical density of a typical nucleus, mean of R, G, B
-    cytoplasm: float                # optical density of epithelial cytoplasm
-    fibre: float                    # optical density of stroma
-    blue_cytoplasm: float           # share of `cytoplasm` that is haematoxylin
-    blue_fibre: float               # share of `fibre` that is haematoxylin
-    mottled: float                  # deviation of log blueness; basophilic clouds the size of nuclei
-    showing: float                  # share of the surrounding dye that shows through a nucleus
-    gland: float                    # px, size of an epithelial nest
-    wall: float                     # px, epithelium between basal membrane and lumen; inf = no lumina
-    palisade: float                 # px from the basal membrane within which nuclei stand; inf = anywhere
-    goblets: float                  # 0..1, how densely mucus-filled cells line the lumen
-    clear: float                    # 0..1, how empty the cytoplasm looks
-    foam: float                     # 0..1, strength of vacuoles
-    membrane: float                 # cell borders: density added (> 0) or taken (< 0), relative
-    halo: float                     # < 1, retraction round nuclei; < 0: denser there
-    grain: float                    # deviation of log density in cytoplasm and stroma
-    rust: float                     # 0..1, how orange patches of the stroma are
-    fibrous: float                  # deviation of log density between strands; muscle is smooth
-    fibre_width: float              # px
-    waviness: float                 # px, sideways swing of the fibres
-    cracks: float                   # share of the stroma that is torn open
-    hiding: float                   # 0..1, how much of the surrounding dye cleared nuclei push aside
-    nucleoli: float                 # size of nucleoli / radius of the nucleus
-    pink: float                     # eosin of nucleoli / their haematoxylin
-    fine: float                     # px, chromatin grains
-    coarse: float                   # px, chromatin clumps
-    edge: float                     # px, softness of the nuclear border
-    swell: float                    # px by which the dye reaches over the outline: annotators cut close
-    unfocused: float                # share of nuclei above or below the focal plane
-    defocus: float                  # px, their extra blur
+    nucleus: float  # optical density of a typical nucleus, mean of R, G, B
+    cytoplasm: float  # optical density of epithelial cytoplasm
+    fibre: float  # optical density of stroma
+    blue_cytoplasm: float  # share of `cytoplasm` that is haematoxylin
+    blue_fibre: float  # share of `fibre` that is haematoxylin
+    mottled: float  # deviation of log blueness; basophilic clouds the size of nuclei
+    showing: float  # share of the surrounding dye that shows through a nucleus
+    gland: float  # px, size of an epithelial nest
+    wall: float  # px, epithelium between basal membrane and lumen; inf = no lumina
+    palisade: float  # px from the basal membrane within which nuclei stand; inf = anywhere
+    goblets: float  # 0..1, how densely mucus-filled cells line the lumen
+    clear: float  # 0..1, how empty the cytoplasm looks
+    foam: float  # 0..1, strength of vacuoles
+    membrane: float  # cell borders: density added (> 0) or taken (< 0), relative
+    halo: float  # < 1, retraction round nuclei; < 0: denser there
+    grain: float  # deviation of log density in cytoplasm and stroma
+    rust: float  # 0..1, how orange patches of the stroma are
+    fibrous: float  # deviation of log density between strands; muscle is smooth
+    fibre_width: float  # px
+    waviness: float  # px, sideways swing of the fibres
+    cracks: float  # share of the stroma that is torn open
+    hiding: float  # 0..1, how much of the surrounding dye cleared nuclei push aside
+    nucleoli: float  # size of nucleoli / radius of the nucleus
+    pink: float  # eosin of nucleoli / their haematoxylin
+    fine: float  # px, chromatin grains
+    coarse: float  # px, chromatin clumps
+    edge: float  # px, softness of the nuclear border
+    swell: float  # px by which the dye reaches over the outline: annotators cut close
+    unfocused: float  # share of nuclei above or below the focal plane
+    defocus: float  # px, their extra blur
 
     @staticmethod
     def draw(organ: Organ, rng: np.random.Generator) -> Slide:
         """A patient of this organ: everything its images share."""
         u = rng.uniform
-        scale = math.exp(u(math.log(0.76), math.log(1.45)))        # scans and shrinkage differ, mpp or not
+        scale = math.exp(u(math.log(0.76), math.log(1.45)))  # scans and shrinkage differ, mpp or not
         radius = organ.radius / MPP * scale
         vesicular = rng.random() < organ.vesicular
         nucleus = math.exp(u(math.log(0.36), math.log(1.25)))
         background = nucleus * (u(0.2, 0.5) if vesicular else u(0.22, 0.6))
-        calm = 1 - background / nucleus                                     # texture must not hide nuclei
+        calm = 1 - background / nucleus  # texture must not hide nuclei
         cytoplasm = min(background * u(0.7, 1.3), 0.72 * nucleus)
         glandular = rng.random() < organ.glands
         columnar = bool(glandular and rng.random() < organ.columnar)
         populations = _populations(organ, rng, radius, scale, vesicular, columnar)
-        tall = radius / math.sqrt(populations[0].ratio)                     # half a long axis
+        tall = radius / math.sqrt(populations[0].ratio)  # half a long axis
         return Slide(
             optics=Optics.draw(rng),
             populations=populations,
@@ -139,27 +139,66 @@ def _populations(
     rim = u(0.4, 1.2) if vesicular else max(0.0, u(-0.5, 0.7))
     cleared = u(0.4, 1.0) if vesicular else max(0.0, u(-0.4, 0.4))
     texture = u(0.15, 0.55)
-    if columnar:                                            # alike, slender and side by side
+    if columnar:  # alike, slender and side by side
         spread, ratio, pitch = u(0.08, 0.2), organ.ratio * u(0.7, 1.05), u(0.85, 1.05)
     else:
         spread, ratio, pitch = u(0.12, 0.4), organ.ratio * u(0.75, 1.05), organ.pitch * u(0.6, 1.4)
     lymphocyte = 2.1 / MPP * scale * u(0.85, 1.15)
     return (
         Population(
-            EPITHELIAL, radius, spread, ratio, u(0.04, 0.17), u(0.03, 0.2), u(0.7, 1.1), rim, cleared,
-            texture, u(0.2, 1) if vesicular else u(0, 0.4), pitch,
+            EPITHELIAL,
+            radius,
+            spread,
+            ratio,
+            u(0.04, 0.17),
+            u(0.03, 0.2),
+            u(0.7, 1.1),
+            rim,
+            cleared,
+            texture,
+            u(0.2, 1) if vesicular else u(0, 0.4),
+            pitch,
         ),
         Population(
-            LYMPHOCYTE, lymphocyte, u(0.08, 0.2), u(0.65, 0.9), u(0.04, 0.14), u(0.03, 0.15),
-            u(0.95, 1.6), max(0.0, u(-0.6, 0.4)), 0.0, texture * u(0.6, 1.1), 0.0, u(0.85, 1.3),
+            LYMPHOCYTE,
+            lymphocyte,
+            u(0.08, 0.2),
+            u(0.65, 0.9),
+            u(0.04, 0.14),
+            u(0.03, 0.15),
+            u(0.95, 1.6),
+            max(0.0, u(-0.6, 0.4)),
+            0.0,
+            texture * u(0.6, 1.1),
+            0.0,
+            u(0.85, 1.3),
         ),
         Population(
-            STROMAL, radius * u(0.6, 0.9), u(0.15, 0.35), u(0.12, 0.6), u(0.05, 0.18), u(0.02, 0.2),
-            u(0.7, 1.3), max(0.0, u(-0.4, 0.5)), cleared * u(0, 1), texture * u(0.6, 1.1), u(0, 0.15),
+            STROMAL,
+            radius * u(0.6, 0.9),
+            u(0.15, 0.35),
+            u(0.12, 0.6),
+            u(0.05, 0.18),
+            u(0.02, 0.2),
+            u(0.7, 1.3),
+            max(0.0, u(-0.4, 0.5)),
+            cleared * u(0, 1),
+            texture * u(0.6, 1.1),
+            u(0, 0.15),
             u(0.9, 1.3),
         ),
         Population(
-            ENDOTHELIAL, radius * u(0.6, 0.85), u(0.15, 0.3), u(0.25, 0.45), u(0.03, 0.1), u(0.1, 0.3),
-            u(0.8, 1.3), max(0.0, u(-0.4, 0.5)), cleared * u(0, 1), texture * u(0.6, 1.1), 0.0, u(0.9, 1.3),
+            ENDOTHELIAL,
+            radius * u(0.6, 0.85),
+            u(0.15, 0.3),
+            u(0.25, 0.45),
+            u(0.03, 0.1),
+            u(0.1, 0.3),
+            u(0.8, 1.3),
+            max(0.0, u(-0.4, 0.5)),
+            cleared * u(0, 1),
+            texture * u(0.6, 1.1),
+            0.0,
+            u(0.9, 1.3),
         ),
     )

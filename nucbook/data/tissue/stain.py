@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-DYES = ("haematoxylin", "eosin", "haemoglobin", "deposit")      # the last: ink or pigment
+DYES = ("haematoxylin", "eosin", "haemoglobin", "deposit")  # the last: ink or pigment
 DEPOSITS = ((1.0, 0.6, 0.1), (0.7, 0.9, 1.1), (1.0, 1.0, 1.0), (0.9, 0.5, 0.9), (0.4, 0.6, 1.0))
 
 
@@ -17,14 +17,14 @@ DEPOSITS = ((1.0, 0.6, 0.1), (0.7, 0.9, 1.1), (1.0, 1.0, 1.0), (0.9, 0.5, 0.9), 
 class Optics:
     """How one slide was stained and scanned. `Optics.draw` scatters wider than real slides do."""
 
-    dyes: np.ndarray                # float32 (4, 3), optical density in R, G, B of one unit of each of `DYES`
-    white: np.ndarray               # float32 (3,), grey levels of empty glass in R, G, B
-    blur: float                     # px, deviation of the point spread
-    shift: np.ndarray               # float32 (3, 2), px, displacement of each colour (chromatic aberration)
-    sharpen: float                  # strength of the scanner's unsharp mask
-    noise: float                    # grey levels, deviation
-    grain: float                    # px, size of the noise's grains
-    jpeg: int                       # quality, 0 to 100
+    dyes: np.ndarray  # float32 (4, 3), optical density in R, G, B of one unit of each of `DYES`
+    white: np.ndarray  # float32 (3,), grey levels of empty glass in R, G, B
+    blur: float  # px, deviation of the point spread
+    shift: np.ndarray  # float32 (3, 2), px, displacement of each colour (chromatic aberration)
+    sharpen: float  # strength of the scanner's unsharp mask
+    noise: float  # grey levels, deviation
+    grain: float  # px, size of the noise's grains
+    jpeg: int  # quality, 0 to 100
 
     @staticmethod
     def draw(rng: np.random.Generator) -> Optics:
@@ -32,15 +32,15 @@ class Optics:
         u = rng.uniform
         dyes = np.array(
             [
-                [u(0.42, 0.68), 0.72, u(0.20, 0.44)],                       # haematoxylin
-                [u(0.10, 0.46), u(0.66, 0.92), u(0.16, 0.66)],              # eosin
-                [u(0.05, 0.35), u(0.65, 0.85), u(0.35, 0.85)],              # haemoglobin, and what is orange
+                [u(0.42, 0.68), 0.72, u(0.20, 0.44)],  # haematoxylin
+                [u(0.10, 0.46), u(0.66, 0.92), u(0.16, 0.66)],  # eosin
+                [u(0.05, 0.35), u(0.65, 0.85), u(0.35, 0.85)],  # haemoglobin, and what is orange
                 DEPOSITS[rng.integers(len(DEPOSITS))] * rng.uniform(0.8, 1.25, 3),
             ],
             np.float32,
         )
         return Optics(
-            dyes=3 * dyes / dyes.sum(1, keepdims=True),                     # unit: mean density 1
+            dyes=3 * dyes / dyes.sum(1, keepdims=True),  # unit: mean density 1
             white=np.array([u(232, 255), u(224, 252), u(230, 255)], np.float32),
             blur=u(0.4, 1.3),
             shift=rng.normal(0, 0.3, (3, 2)).astype(np.float32),
@@ -62,7 +62,7 @@ def photograph(rng: np.random.Generator, amounts: Sequence[np.ndarray], optics: 
     grain = rng.standard_normal(shape, dtype=np.float32)
     if optics.grain > 0.5:
         grain = cv2.GaussianBlur(grain, (0, 0), optics.grain)
-        grain /= 0.28 / optics.grain                        # a Gaussian of σ keeps 1 / (2σ√π) of white noise
+        grain /= 0.28 / optics.grain  # a Gaussian of σ keeps 1 / (2σ√π) of white noise
     grain *= optics.noise
     for channel in range(3):
         density = sum(amount * dye for amount, dye in zip(amounts, optics.dyes[:, channel]))

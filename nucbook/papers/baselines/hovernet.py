@@ -199,8 +199,14 @@ def trained(made: Mapping[str, Any], method: Method, config: Config) -> tuple[Se
 
 
 def train(
-    samples: Sequence[Sample], config: Config, *, seed: int = 0, checkpoint: str | Path | None = None,
-    minutes: float | None = None, progress: bool = True, run: Callable = run,
+    samples: Sequence[Sample],
+    config: Config,
+    *,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    minutes: float | None = None,
+    progress: bool = True,
+    run: Callable = run,
 ) -> tuple[Segmenter, History]:
     """`run` at a desk of its own, on images with and without masks, cut into patches.
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-EPSILON = 1e-3              # px, of the Dice loss; HoVer-Net's. Lin et al. print e⁻³ = 0.0498
-REACH = 2                   # px, from the middle of the 5×5 kernel of gradients to its rim
+EPSILON = 1e-3  # px, of the Dice loss; HoVer-Net's. Lin et al. print e⁻³ = 0.0498
+REACH = 2  # px, from the middle of the 5×5 kernel of gradients to its rim
 
 
 def supervised_losses(
@@ -52,7 +52,7 @@ def cross_entropy(np_logits: Tensor, nucleus: Tensor, valid: Tensor) -> Tensor:
     np_logits : float (B, 2, H, W), nucleus last; nucleus, valid : bool (B, H, W).
     Returns a scalar >= 0; 0 (with gradient) where no pixel is valid.
     """
-    entropy = F.cross_entropy(np_logits.float(), nucleus.long(), reduction="none")      # (B, H, W)
+    entropy = F.cross_entropy(np_logits.float(), nucleus.long(), reduction="none")  # (B, H, W)
     return (entropy * valid).sum() / valid.sum().clamp(min=1)
 
 
@@ -62,7 +62,7 @@ def hv_loss(hv: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     hv, target : float (B, 2, H, W), no unit; valid : bool (B, H, W).
     Returns a scalar >= 0, the mean over valid pixels and both maps; 0 (with gradient) without such pixels.
     """
-    error = (hv.float() - target).square().mean(1)                                      # (B, H, W)
+    error = (hv.float() - target).square().mean(1)  # (B, H, W)
     return (error * valid).sum() / valid.sum().clamp(min=1)
 
 
@@ -80,11 +80,11 @@ def hv_gradient_loss(hv: Tensor, target: Tensor, nucleus: Tensor, valid: Tensor)
     """
     offset = torch.arange(-REACH, REACH + 1, device=hv.device, dtype=torch.float32)
     square = offset[:, None] ** 2 + offset**2
-    right = offset / square.clamp(min=1)                                                # (5, 5)
-    kernel = torch.stack([right, right.T])[:, None]                                     # (2, 1, 5, 5)
+    right = offset / square.clamp(min=1)  # (5, 5)
+    kernel = torch.stack([right, right.T])[:, None]  # (2, 1, 5, 5)
     error = F.pad(hv.float() - target, [REACH] * 4, mode="replicate")
     # Gradients are linear: the difference of two is that of the difference.
-    error = F.conv2d(error, kernel, groups=2).square().sum(1)                           # (B, H, W)
+    error = F.conv2d(error, kernel, groups=2).square().sum(1)  # (B, H, W)
     spoilt = F.max_pool2d((~valid)[:, None].float(), 2 * REACH + 1, 1, REACH)[:, 0] > 0
     within = nucleus & ~spoilt
     return (error * within).sum() / within.sum().clamp(min=1)

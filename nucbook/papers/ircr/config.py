@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from nucbook.data.catalog import CATALOG, overlap
 from nucbook.papers.baselines import mean_teacher
 
-SOURCES = ("monusac", "consep", "pannuke", "lizard")        # of the priors, Sec. 3.3
-NEAR = ("monuseg", "consep", "tnbc")                        # the same for the short profile: small sets
+SOURCES = ("monusac", "consep", "pannuke", "lizard")  # of the priors, Sec. 3.3
+NEAR = ("monuseg", "consep", "tnbc")  # the same for the short profile: small sets
 
 
 @dataclass(frozen=True)

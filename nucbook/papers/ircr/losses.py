@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nucbook.papers.ircr.matching import Cover, Pairs
 
-MAP = 256**2                # px, of the paper's crops; sums over pixels are divided by it
+MAP = 256**2  # px, of the paper's crops; sums over pixels are divided by it
 
 
 def miac_loss(
@@ -39,9 +39,7 @@ def miac_loss(
     return nuclei + beta * edges
 
 
-def paired_error(
-    student: Tensor, teacher: Tensor, cover: Cover, count: Tensor, union: bool
-) -> Tensor:
+def paired_error(student: Tensor, teacher: Tensor, cover: Cover, count: Tensor, union: bool) -> Tensor:
     """Squared difference of the two sides, each cut out by its masks, summed over pairs (one term of Eq. 3).
 
     student, teacher : float (B, C, H, W); cover : pairs at each pixel; count : int (B,), N of each image.

@@ -18,8 +18,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-RADIUS = 1.5                # mean radii of the nuclei; Table 4, r
-MARGIN = 2                  # px that a boundary reaches beyond its nucleus: one by Sobel, one by dilation
+RADIUS = 1.5  # mean radii of the nuclei; Table 4, r
+MARGIN = 2  # px that a boundary reaches beyond its nucleus: one by Sobel, one by dilation
 _SQUARE = np.ones((3, 3), np.uint8)
 
 
@@ -174,7 +174,7 @@ def _masks(teacher: np.ndarray, student: np.ndarray, pairs: np.ndarray) -> tuple
     matched, same = paired > 0, paired[0] == paired[1]
     nuclei = np.stack([matched[0] & same, matched[0] & ~same, matched[1] & ~same])
     edges = np.zeros(nuclei.shape, np.uint8)
-    for number, (_, *box) in enumerate(ndimage.find_objects(paired), start=1):      # of both masks together
+    for number, (_, *box) in enumerate(ndimage.find_objects(paired), start=1):  # of both masks together
         window = tuple(slice(max(side.start - MARGIN, 0), side.stop + MARGIN) for side in box)
         t, s = (boundary((labels[window] == number).view(np.uint8)) for labels in paired)
         both = t & s

@@ -75,7 +75,7 @@ def properties(labels: np.ndarray, image: np.ndarray, mpp: float = 0.25) -> np.n
     width = over(np.maximum, right) - over(np.minimum, left) + 1
     inside = np.flatnonzero(runs.ranks > 0)
     stain = cv2.LUT(image.reshape(1, -1, 3).take(inside, 1), _DENSITY)
-    stain = cv2.transform(stain, np.ones((1, 3), np.float32)).ravel()       # the sum of the three
+    stain = cv2.transform(stain, np.ones((1, 3), np.float32)).ravel()  # the sum of the three
     stain = np.bincount(runs.ranks.ravel().take(inside), np.maximum(stain, 0))[1:]
     columns = [
         pixels * mpp**2,
@@ -230,7 +230,7 @@ def _runs(labels: np.ndarray) -> _Runs:
     start = np.flatnonzero(fresh)
     length = np.diff(start, append=labels.size)
     of = labels.ravel()[start]
-    order = np.argsort(of, kind="stable")[np.count_nonzero(of == 0) :]      # background is first
+    order = np.argsort(of, kind="stable")[np.count_nonzero(of == 0) :]  # background is first
     first = np.flatnonzero(np.diff(of[order], prepend=0))
     rank = np.zeros(len(of), np.int32)
     rank[order] = np.repeat(np.arange(1, len(first) + 1), np.diff(first, append=len(order)))
@@ -253,7 +253,7 @@ def _hull_pixels(ends: np.ndarray, first: np.ndarray) -> np.ndarray:
     """int64 (N,): pixels in the hulls of runs whose ends are (x, y, x, y), (R, 4), by Pick's theorem."""
     points = ends.astype(np.int32).reshape(-1, 2)
     bounds = pairwise([*(2 * first).tolist(), len(points)])
-    hulls = [cv2.convexHull(points[i:j])[:, 0] for i, j in bounds]         # (corners, 2) each
+    hulls = [cv2.convexHull(points[i:j])[:, 0] for i, j in bounds]  # (corners, 2) each
     corners = np.concatenate(hulls).astype(np.int64)
     begin = np.cumsum([0, *map(len, hulls)])
     following = np.arange(1, len(corners) + 1)

@@ -13,15 +13,15 @@ from nucbook.rows import Context, Recipe, Row, RunResult, Table
 RATIOS = ("1/32", "1/16", "1/8", "1/4")
 SPELLED = {"monuseg": "MoNuSeg", "monusac": "MoNuSAC", "pannuke": "PanNuke", "consep": "CoNSeP"}
 COLUMNS = {"AJI": "aji", "Dice": "dice", "F1_obj": "f1_object"}
-COMPARED = {                        # row: (method, changes, alias)
+COMPARED = {  # row: (method, changes, alias)
     "Hover-Net": ("baselines.hovernet", {}, "hovernet"),
     "Self-Training": ("baselines.self_training", {}, "self-training"),
     "Self-Training, truth kept": ("baselines.self_training", {"truth": "kept"}, "truth-kept"),
     "Mean Teacher": ("baselines.mean_teacher", {}, "mean-teacher"),
     "IRCR-Net": ("ircr.method", {}, "ircr"),
 }
-MSE = mean_teacher.Config().mse     # Scheme 2 and 3 add MIAC to the mean teacher as it is
-STRONG = MSE / Config.weight**2     # γ₁ that makes PIAC weigh a trusted pixel as MSE does
+MSE = mean_teacher.Config().mse  # Scheme 2 and 3 add MIAC to the mean teacher as it is
+STRONG = MSE / Config.weight**2  # γ₁ that makes PIAC weigh a trusted pixel as MSE does
 
 
 def run_row(row: Row, context: Context) -> RunResult:

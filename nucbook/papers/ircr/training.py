@@ -35,7 +35,7 @@ from nucbook.training.fit import History
 from nucbook.training.prepare import Models
 from nucbook.training.stages import Desk, stage
 
-_BESIDE = ThreadPoolExecutor(1, thread_name_prefix="teacher")      # decodes while the student computes
+_BESIDE = ThreadPoolExecutor(1, thread_name_prefix="teacher")  # decodes while the student computes
 
 
 def nuclei(maps: Tensor, valid: np.ndarray) -> np.ndarray:
@@ -94,7 +94,7 @@ def step(
         losses["piac"] = config.piac * piac_loss(student, teacher, trusted)
     if config.miac:
         pairs = match_batch(labels, nuclei(student, inside), config.radius).to(student.device)
-        known = (each * valid[:, None] for each in (student, teacher))             # boundaries reach beyond
+        known = (each * valid[:, None] for each in (student, teacher))  # boundaries reach beyond
         losses["miac"] = config.miac * miac_loss(*known, pairs, config.beta, config.union)
     return losses
 
@@ -127,7 +127,10 @@ METHOD = Method("ircr", Config, hovernet.networks, hovernet.maps, hovernet.decod
 
 
 def run(
-    desk: Desk, config: Config, labelled: Sequence[Sample], unlabelled: Sequence[Sample],
+    desk: Desk,
+    config: Config,
+    labelled: Sequence[Sample],
+    unlabelled: Sequence[Sample],
     target: str | None = None,
 ) -> tuple[Segmenter, History]:
     """Train on patches with and without masks; the student of the last step is kept.

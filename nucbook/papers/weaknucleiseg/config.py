@@ -55,8 +55,17 @@ class Config:
     def short(cls, dataset: str) -> Config:
         """Real slides on two CPU cores, some ten minutes a stage."""
         return replace(
-            cls.paper(dataset), layers=18, levels=4, crop=160, overlap=48, batch=8, spn_steps=1_000,
-            ien_steps=2_000, spn_learning_rate=2e-3, ien_learning_rate=1e-3, schedule="cosine",
+            cls.paper(dataset),
+            layers=18,
+            levels=4,
+            crop=160,
+            overlap=48,
+            batch=8,
+            spn_steps=1_000,
+            ien_steps=2_000,
+            spn_learning_rate=2e-3,
+            ien_learning_rate=1e-3,
+            schedule="cosine",
             init="scratch",
         )
 
@@ -64,6 +73,15 @@ class Config:
     def quick(cls) -> Config:
         """Simulated tissue on two CPU cores, a minute and a half."""
         return cls(
-            layers=18, levels=4, crop=96, overlap=48, batch=8, spn_steps=400, ien_steps=250,
-            spn_learning_rate=2e-3, ien_learning_rate=1e-3, schedule="cosine", init="scratch",
+            layers=18,
+            levels=4,
+            crop=96,
+            overlap=48,
+            batch=8,
+            spn_steps=400,
+            ien_steps=250,
+            spn_learning_rate=2e-3,
+            ien_learning_rate=1e-3,
+            schedule="cosine",
+            init="scratch",
         )

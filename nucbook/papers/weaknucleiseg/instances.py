@@ -21,7 +21,7 @@ from nucbook.nuclei import Nuclei
 from nucbook.papers.weaknucleiseg.config import Config
 from nucbook.papers.weaknucleiseg.labels import filled
 
-AT_ONCE = 8                                 # windows in one pass of the network
+AT_ONCE = 8  # windows in one pass of the network
 
 
 @dataclass(frozen=True)

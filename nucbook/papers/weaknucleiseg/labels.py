@@ -85,28 +85,31 @@ def colour_spread(image: np.ndarray, points: ArrayLike, patch: int = 60) -> floa
     such pixel and its 80 neighbours in 9 × 9; at least 1/255, one grey level, so that it can divide.
     """
     inside = _union_of_squares(_pixels(points, image.shape[:2]), image.shape[:2], patch)
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)     # plane by plane is faster
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)  # plane by plane is faster
     height, width = inside.shape
     count = total = squares = 0.0
     for down in range(min(REACH, height - 1) + 1):
         for right in range(-min(REACH, width - 1), min(REACH, width - 1) + 1):
             if (down, right) <= (0, 0):
-                continue                            # half of the neighbours: a pair is met once
+                continue  # half of the neighbours: a pair is met once
             here = np.s_[..., : height - down, max(-right, 0) : width - max(right, 0)]
             there = np.s_[..., down:, max(right, 0) : width - max(-right, 0)]
-            weight = inside[here] + inside[there]   # and counts for each of its two pixels
+            weight = inside[here] + inside[there]  # and counts for each of its two pixels
             difference = planes[here] - planes[there]
-            square = np.einsum("crw,crw->rw", difference, difference)       # whole numbers, exact
+            square = np.einsum("crw,crw->rw", difference, difference)  # whole numbers, exact
             count += weight.sum(dtype=np.float64)
             squares += (weight * square).sum(dtype=np.float64)
             total += (weight * np.sqrt(square)).sum(dtype=np.float64)
-    variance = squares / count - (total / count) ** 2 if count else 0.0     # one pixel has no neighbour
+    variance = squares / count - (total / count) ** 2 if count else 0.0  # one pixel has no neighbour
     return float(np.sqrt(max(variance, 1.0))) / 255
 
 
 def cluster_features(
-    image: np.ndarray, points: ArrayLike,
-    colour_weight: float = 0.2, max_distance: float = 20, patch: int = 60,
+    image: np.ndarray,
+    points: ArrayLike,
+    colour_weight: float = 0.2,
+    max_distance: float = 20,
+    patch: int = 60,
 ) -> np.ndarray:
     """Colour and distance to the nearest point, colour scaled to the image (Liu et al. 2022, Sec. 2.2).
 
@@ -152,7 +155,7 @@ def cluster_labels(features: np.ndarray, points: ArrayLike, seed: int = 0) -> np
     far = np.bincount(clusters.ravel(), distance.ravel()) / np.maximum(np.bincount(clusters.ravel()), 1)
     under = np.bincount(clusters[tuple(pixels.T)], minlength=len(far))
     near = np.bincount(clusters[distance <= NEAR_POINT], minlength=len(far))
-    ids = range(len(far))                       # where counts are equal the nearer cluster is the nuclei
+    ids = range(len(far))  # where counts are equal the nearer cluster is the nuclei
     nuclei = max(ids, key=lambda k: (under[k], -far[k]))
     background = min((k for k in ids if k != nuclei), key=lambda k: (near[k], -far[k]), default=-1)
     labels[(clusters == background) & (distance > NEVER_BACKGROUND)] = BACKGROUND
@@ -164,7 +167,7 @@ def _clusters(features: np.ndarray, seed: int) -> np.ndarray:
     """k-means, int (H, W), 0 to 2; fewer clusters where fewer features differ."""
     if not np.isfinite(features).all():
         raise ValueError("features are not finite everywhere; look at the image they were made of.")
-    rows = features.reshape(-1, features.shape[2]).astype(np.float64)   # so fine that threads agree
+    rows = features.reshape(-1, features.shape[2]).astype(np.float64)  # so fine that threads agree
     some = rows[np.random.default_rng(seed).choice(len(rows), min(SAMPLE, len(rows)), replace=False)]
     count = min(3, len(np.unique(some, axis=0)))
     start = KMeans(count, n_init=4, random_state=seed).fit(some).cluster_centers_
@@ -175,9 +178,9 @@ def _clusters(features: np.ndarray, seed: int) -> np.ndarray:
 def _cleaned(nuclei: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Each cell's share of a mask closed, filled and shrunk, in the window that it can reach."""
     out = np.zeros_like(nuclei)
-    margin = GROW + 1                          # a ring of zeros: what is eroded sees its own end
+    margin = GROW + 1  # a ring of zeros: what is eroded sees its own end
     for i, box in enumerate(ndimage.find_objects(cells), start=1):
-        if box is None:                         # two points on one pixel share one cell
+        if box is None:  # two points on one pixel share one cell
             continue
         window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
         nucleus = cv2.dilate((nuclei[window] & (cells[window] == i)).astype(np.uint8), disk(GROW))
@@ -217,7 +220,7 @@ def instance_labels(
     cut = nuclei & ~_borders(cells)
     pieces = cv2.connectedComponents(cut.astype(np.uint8), connectivity=4)[1]
     hit = np.zeros(pieces.max(initial=0) + 1, bool)
-    hit[pieces[_distance(pixels, probability.shape) <= POINT]] = True   # the nearest point is the cell's
+    hit[pieces[_distance(pixels, probability.shape) <= POINT]] = True  # the nearest point is the cell's
     hit[0] = False
     labels = ((probability < background) & ~nuclei) * np.int32(INSTANCE_BACKGROUND)
     return np.where(hit[pieces], cells + INSTANCE_BACKGROUND, labels)
@@ -264,7 +267,7 @@ def _distance(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     elsewhere = np.ones(shape, np.uint8)
     elsewhere[tuple(pixels.T)] = 0
     distance = cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.sqrt(np.rint(distance**2))        # OpenCV's last bit depends on where the array lies in memory
+    return np.sqrt(np.rint(distance**2))  # OpenCV's last bit depends on where the array lies in memory
 
 
 def _cells(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

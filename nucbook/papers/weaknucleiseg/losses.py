@@ -52,12 +52,18 @@ def gather(embeddings: Tensor, labels: Tensor) -> Instances:
     image = torch.arange(len(labels), device=labels.device)[:, None, None].expand_as(labels)[where]
     most = int(labels.max()) + 1 if labels.numel() else 1
     keys, of, sizes = torch.unique(image * most + labels[where], return_inverse=True, return_counts=True)
-    pixels = embeddings.float().permute(0, 2, 3, 1)[where]                          # (P, D)
+    pixels = embeddings.float().permute(0, 2, 3, 1)[where]  # (P, D)
     sums = pixels.new_zeros(len(keys), pixels.shape[1]).index_add(0, of, pixels)
     image = torch.div(keys, most, rounding_mode="floor")
     return Instances(
-        pixels, of, sizes, sums / sizes[:, None], image, keys % most == INSTANCE_BACKGROUND,
-        torch.bincount(image, minlength=len(labels))[image], len(labels),
+        pixels,
+        of,
+        sizes,
+        sums / sizes[:, None],
+        image,
+        keys % most == INSTANCE_BACKGROUND,
+        torch.bincount(image, minlength=len(labels))[image],
+        len(labels),
     )
 
 
@@ -81,7 +87,7 @@ def push_loss(found: Instances, margin: float = 3.0, alpha: float = 1.0, squared
     margin : δ_inter, embedding units; alpha : weight of the pairs with the background.
     Returns a scalar >= 0, the mean over images; 0 (with gradient) without a pair.
     """
-    distance = length(found.means[:, None] - found.means[None])                     # (C, C)
+    distance = length(found.means[:, None] - found.means[None])  # (C, C)
     pair = (found.image[:, None] == found.image[None]) & ~torch.eye(
         len(found.means), dtype=torch.bool, device=distance.device
     )

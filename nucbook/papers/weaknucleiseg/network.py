@@ -66,5 +66,5 @@ class CoordConv(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         rows, columns = (torch.linspace(-1, 1, n, device=image.device) for n in image.shape[-2:])
-        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))           # (2, H, W)
+        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))  # (2, H, W)
         return self.mix(torch.cat([image, place.to(image).expand(len(image), -1, -1, -1)], 1))

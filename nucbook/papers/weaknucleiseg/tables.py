@@ -9,7 +9,7 @@ from nucbook.papers.weaknucleiseg.training import run
 from nucbook.rows import Context, Recipe, Row, RunResult, Table
 from nucbook.split import Split
 
-PIECES = {"grouping": "pieces", "threshold": 0.5}           # SPN alone: connected pieces of its foreground
+PIECES = {"grouping": "pieces", "threshold": 0.5}  # SPN alone: connected pieces of its foreground
 COLUMNS = {"IoU": "iou", "F1": "dice", "Dice_obj": "object_dice", "AJI": "aji_qu", "AJI (Kumar)": "aji"}
 SPELLED = {"kumar": "MultiOrgan", "tnbc": "TNBC"}
 
@@ -79,7 +79,9 @@ TABLES = {
         "An annotator who misses the centres, or some nuclei.",
         _row("SPN+IEN", "exact"),
         *(_row(f"points {px} px off", f"off-{px}", jitter=px) for px in (2.0, 4.0, 8.0)),
-        *(_row(f"{share:.0%} of points missing", f"missing-{share:.0%}".rstrip("%"), missing=share)
-          for share in (0.1, 0.3, 0.5)),
+        *(
+            _row(f"{share:.0%} of points missing", f"missing-{share:.0%}".rstrip("%"), missing=share)
+            for share in (0.1, 0.3, 0.5)
+        ),
     ),
 }

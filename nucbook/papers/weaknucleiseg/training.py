@@ -37,7 +37,7 @@ from nucbook.training.prepare import Models, device, share
 from nucbook.training.schedules import Constant, Cosine
 from nucbook.training.stages import Desk, stage
 
-POINTS = ("supervision", "jitter", "missing")                    # config fields, by what they decide
+POINTS = ("supervision", "jitter", "missing")  # config fields, by what they decide
 PARTIAL = (*POINTS, "features", "colour_weight", "patch", "max_distance")
 TRAINING = ("layers", "levels", "crop", "batch", "init", "schedule", "precision")
 SPN = ("spn_steps", "spn_learning_rate", "spn_weight_decay")
@@ -98,8 +98,17 @@ def semantic(desk, config, samples, known, start, choice=None) -> dict[str, Any]
     network = SemanticNet(config.layers, config.levels)
     init = initialise(network.unet.encoder, config.init)
     return _learnt(
-        desk, config, "spn", network, init, _batches(config, samples, known), spn_step, choice,
-        steps=config.spn_steps, learning_rate=config.spn_learning_rate, weight_decay=config.spn_weight_decay,
+        desk,
+        config,
+        "spn",
+        network,
+        init,
+        _batches(config, samples, known),
+        spn_step,
+        choice,
+        steps=config.spn_steps,
+        learning_rate=config.spn_learning_rate,
+        weight_decay=config.spn_weight_decay,
     )
 
 
@@ -113,8 +122,11 @@ def pseudo_instances(desk, config, samples, spn) -> list[np.ndarray]:
     found = Segmenter({"spn": network.to(device())}, METHOD, config)
     return [
         label.instance_labels(
-            found.maps(sample.image).probability, points,
-            config.foreground_threshold, config.background_threshold, config.min_area,
+            found.maps(sample.image).probability,
+            points,
+            config.foreground_threshold,
+            config.background_threshold,
+            config.min_area,
         )
         for sample, points in zip(samples, clicked(config, samples, desk.seed))
     ]
@@ -127,9 +139,17 @@ def embedding(desk, config, samples, instances, start, choice=None) -> dict[str,
     network = EmbeddingNet(config.channels, config.layers, config.levels, config.crop)
     init = initialise(network.unet.encoder, config.init)
     return _learnt(
-        desk, config, "ien", network, init, _batches(config, samples, {"pseudo": instances}),
-        partial(ien_step, config=config), choice,
-        steps=config.ien_steps, learning_rate=config.ien_learning_rate, weight_decay=0.0,
+        desk,
+        config,
+        "ien",
+        network,
+        init,
+        _batches(config, samples, {"pseudo": instances}),
+        partial(ien_step, config=config),
+        choice,
+        steps=config.ien_steps,
+        learning_rate=config.ien_learning_rate,
+        weight_decay=0.0,
     )
 
 
@@ -139,10 +159,15 @@ def _learnt(desk, config, name, network, init, batches, step, choice, *, steps, 
         models["best"] = copy.deepcopy(network)
         averages["best"] = Best(name, choice, every=max(steps // 20, 1))
     history = desk.fit(
-        step, models, batches, steps=steps, learning_rate=learning_rate,
+        step,
+        models,
+        batches,
+        steps=steps,
+        learning_rate=learning_rate,
         optimiser=partial(torch.optim.Adam, betas=(0.9, 0.99), weight_decay=weight_decay),
         schedule=Cosine(steps // 20) if config.schedule == "cosine" else Constant(),
-        mixed_precision=config.precision, averages=averages,
+        mixed_precision=config.precision,
+        averages=averages,
     )
     kept = models["best" if choice else name]
     return {"weights": kept.state_dict(), "init": init, "history": asdict(history)}
@@ -231,8 +256,13 @@ def run(
 
 
 def train(
-    samples: Sequence[Sample], config: Config, *, seed: int = 0, checkpoint: str | Path | None = None,
-    minutes: float | None = None, progress: bool = True,
+    samples: Sequence[Sample],
+    config: Config,
+    *,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    minutes: float | None = None,
+    progress: bool = True,
 ) -> tuple[Segmenter, dict[str, History]]:
     """`run` at a desk of its own.
 

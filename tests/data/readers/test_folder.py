@@ -35,7 +35,7 @@ def test_labels_beside_their_pictures(tmp_path):
     samples = data.load_folder(tmp_path)
     assert [sample.name for sample in samples] == ["a", "b"]
     assert [sample.labelled for sample in samples] == [True, True]
-    save(tmp_path / "c_mask.png", tile(2)[0])              # no picture, though it could be read as one
+    save(tmp_path / "c_mask.png", tile(2)[0])  # no picture, though it could be read as one
     with pytest.raises(UnreadableFile, match=r"c_mask\.png: no picture of this name"):
         data.load_folder(tmp_path)
 
@@ -68,7 +68,7 @@ def test_the_region_that_nuclei_lie_in_is_no_nucleus(tmp_path):
         (tmp_path / f"{name}.geojson").write_text(json.dumps(content))
     with pytest.warns(UserWarning, match="1 annotations left out") as said:
         first, _ = data.load_folder(tmp_path)
-    messages = sorted(str(warning.message) for warning in said)          # read side by side
+    messages = sorted(str(warning.message) for warning in said)  # read side by side
     assert [message.partition(": ")[0][-9:] for message in messages] == ["a.geojson", "b.geojson"]
     assert np.array_equal(first.instances, tile()[1])
     assert dict(first.class_names) == {1: "stroma", 2: "tumour"}

@@ -86,8 +86,8 @@ def test_annotations_beside_detections_are_left_out_and_counted(tmp_path, found)
 @pytest.mark.parametrize(
     "typed",
     [
-        lambda kind: {"properties": {"object_type": kind}},                     # QuPath 0.3
-        lambda kind: {"properties": {}, "id": f"Path{kind.title()}Object"},     # QuPath 0.2
+        lambda kind: {"properties": {"object_type": kind}},  # QuPath 0.3
+        lambda kind: {"properties": {}, "id": f"Path{kind.title()}Object"},  # QuPath 0.2
     ],
 )
 def test_types_as_older_versions_wrote_them(tmp_path, typed):
@@ -106,7 +106,7 @@ def test_nuclei_nested_in_their_region(tmp_path):
 
 def test_annotations_alone_are_the_nuclei(tmp_path, recwarn):
     content = [square(box, objectType="annotation") for box in NUCLEI]
-    content.append(square((3, 3, 4, 4), objectType="annotation"))               # one within another
+    content.append(square((3, 3, 4, 4), objectType="annotation"))  # one within another
     assert len(read_features(written(tmp_path, content)).outlines) == 4
     assert not recwarn.list
 
@@ -118,7 +118,7 @@ def test_a_region_among_annotations_is_refused(tmp_path, kind):
     path = written(tmp_path, content)
     with pytest.raises(UnreadableFile, match=rf"a\.geojson: {reason} or export the nuclei as detections"):
         read_features(path)
-    assert read_kinds(path) == [""] * 4                     # what it is called is known all the same
+    assert read_kinds(path) == [""] * 4  # what it is called is known all the same
 
 
 def test_a_detection_round_others_is_a_nucleus_still(tmp_path):
@@ -177,7 +177,7 @@ CORNER = st.tuples(st.integers(0, 30), st.integers(0, 30))
 
 @given(st.lists(CORNER, min_size=1, max_size=9), st.lists(CORNER, min_size=1, max_size=4))
 def test_what_lies_within_agrees_with_scikit_image(outer, hole):
-    outline = [np.array(ring) + np.sqrt([0.1, 0.2]) for ring in (outer, hole)]      # no line meets the grid
+    outline = [np.array(ring) + np.sqrt([0.1, 0.2]) for ring in (outer, hole)]  # no line meets the grid
     exact = points_in_poly(GRID, outline[0]) ^ points_in_poly(GRID, outline[1])
     assert np.array_equal(contains(outline, GRID), exact)
 

@@ -22,7 +22,7 @@ IMAGE, LABELS = tile()
 )
 def test_pieces_of_a_mask_become_nuclei(tmp_path, mask):
     sample = read_pair_of_mask(save(tmp_path / "i.png", IMAGE), save(tmp_path / "m.png", mask), "a", 0.25, {})
-    assert np.array_equal(sample.instances, LABELS)         # rectangles in scan order
+    assert np.array_equal(sample.instances, LABELS)  # rectangles in scan order
     assert sample.instances.dtype == np.int32
 
 

@@ -22,7 +22,7 @@ def test_an_outline_through_pixel_centres_keeps_them():
 
 
 def test_a_pixel_belongs_to_an_outline_by_its_centre():
-    ring = np.array([(1.6, 1.6), (1.6, 4.4), (4.4, 4.4), (4.4, 1.6)])     # over the centres of rows 2 to 4
+    ring = np.array([(1.6, 1.6), (1.6, 4.4), (4.4, 4.4), (4.4, 1.6)])  # over the centres of rows 2 to 4
     box, mask = fill([ring], (8, 8))
     labels = np.zeros((8, 8), bool)
     labels[box[0] : box[2], box[1] : box[3]] = mask
@@ -56,7 +56,7 @@ def test_the_earlier_outline_keeps_shared_pixels():
     assert labels[3, 3] == 1
     assert labels[5, 5] == 2
     assert labels[8, 8] == 4
-    assert 3 not in labels                                  # wholly covered by the first
+    assert 3 not in labels  # wholly covered by the first
     assert [(labels == i).sum() for i in (1, 2, 4)] == [16, 12, 4]
 
 

@@ -39,7 +39,7 @@ def test_eosin_alone_is_no_nucleus():
     rows, columns = np.mgrid[:96, :128]
     dyes = np.zeros((96, 128, 3))
     dyes[..., 0] = np.where((rows - 40) ** 2 + (columns - 30) ** 2 < 144, 0.12, 0.02)
-    dyes[..., 1] = np.where((rows - 50) ** 2 + (columns - 90) ** 2 < 144, 0.2, 0.03)       # a red cell
+    dyes[..., 1] = np.where((rows - 50) ** 2 + (columns - 90) ** 2 < 144, 0.2, 0.03)  # a red cell
     found = classical.segment((hed2rgb(dyes) * 255).astype(np.uint8))
     assert found[40, 30] > 0
     assert not found[:, 70:].any()

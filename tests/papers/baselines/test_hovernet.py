@@ -75,7 +75,8 @@ def test_losses_stay_finite_without_nuclei_and_with_one_giant(tmp_path, unknown)
 def test_a_gradient_reaches_every_weight(known):
     models = hovernet.networks(TINY)
     batch = Batch(
-        torch.rand(2, 3, 32, 32), torch.ones(2, 32, 32, dtype=torch.bool),
+        torch.rand(2, 3, 32, 32),
+        torch.ones(2, 32, 32, dtype=torch.bool),
         instances=torch.randint(0, 3, (2, 32, 32), dtype=torch.int32),
     )
     sum(hovernet.step(Models(models), batch).values()).backward()
@@ -153,7 +154,7 @@ def test_views_share_their_geometry_and_differ_in_colour():
 
 
 def test_consistency_by_hand_counts_valid_pixels_and_moves_the_student_alone():
-    student = torch.tensor([[[[0.5, 0.2]], [[1.0, 0.0]]]], requires_grad=True)       # (1, 2, 1, 2)
+    student = torch.tensor([[[[0.5, 0.2]], [[1.0, 0.0]]]], requires_grad=True)  # (1, 2, 1, 2)
     teacher = torch.tensor([[[[0.1, 0.9]], [[0.0, 0.0]]]], requires_grad=True)
     valid = torch.tensor([[[True, False]]])
     loss = consistency_loss(student, teacher, valid)

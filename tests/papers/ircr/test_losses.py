@@ -112,14 +112,14 @@ def test_miac_reaches_the_students_matched_nuclei_and_nothing_else():
     logits, hv = (grad[0].abs().sum(0) > 0 for grad in student)
     assert torch.equal(logits, own | edge)
     assert torch.equal(hv, own)
-    assert not logits[12:].any()                                     # those without a partner
+    assert not logits[12:].any()  # those without a partner
 
 
 def test_what_sticks_out_over_its_partner_is_drawn_to_the_background():
     _, _, (logits, hv), pairs = run(images((3, 3)), images((3, 5)))
     outside = pairs.nuclei.student[0] > 0
     assert outside.sum() == 12
-    assert (logits[0, 1][outside] > 0).all()                         # a step lowers the logit of nucleus
+    assert (logits[0, 1][outside] > 0).all()  # a step lowers the logit of nucleus
     assert hv[0, :, outside].any()
     lonely = (pairs.nuclei.teacher[0] > 0) & (pairs.boundaries.student[0] + pairs.boundaries.both[0] == 0)
     assert not logits[0, :, lonely].any()
@@ -131,8 +131,8 @@ def test_in_the_union_of_both_masks_the_student_is_drawn_to_the_teacher_on_eithe
     pairs = match_batch(teacher_labels, student_labels)
     miac_loss(feature_maps(logits, hv), teacher, pairs, union=True).backward()
     out, missing = pairs.nuclei.student[0] > 0, pairs.nuclei.teacher[0] > 0
-    assert (logits.grad[0, 1][out] > 0).all()                        # a step lowers the logit of nucleus
-    assert (logits.grad[0, 1][missing] < 0).all()                    # and raises it where it is missing
+    assert (logits.grad[0, 1][out] > 0).all()  # a step lowers the logit of nucleus
+    assert (logits.grad[0, 1][missing] < 0).all()  # and raises it where it is missing
     assert hv.grad[0, :, missing].any()
 
 
@@ -142,7 +142,7 @@ def test_a_step_brings_the_student_nearer():
     pairs = match_batch(labels, labels)
     before = miac_loss(feature_maps(logits, hv), teacher, pairs)
     before.backward()
-    rate = 1000                                                      # the loss is small: over 256² pixels
+    rate = 1000  # the loss is small: over 256² pixels
     moved = feature_maps(logits - rate * logits.grad, hv - rate * hv.grad)
     assert miac_loss(moved, teacher, pairs) < before
 
@@ -154,9 +154,9 @@ NOTHING, GIANT = np.zeros((1, 24, 40), np.int32), np.ones((1, 24, 40), np.int32)
     ("teacher", "student"),
     [
         (NOTHING, NOTHING),
-        (NOTHING, images((3, 3))),                                   # a teacher that predicts nothing
+        (NOTHING, images((3, 3))),  # a teacher that predicts nothing
         (images((3, 3)), NOTHING),
-        (images((2, 2), (16, 2)), images((2, 30), (16, 30))),        # everything unmatched
+        (images((2, 2), (16, 2)), images((2, 30), (16, 30))),  # everything unmatched
     ],
 )
 def test_without_a_pair_the_loss_is_nought_and_so_is_its_gradient(teacher, student):

@@ -21,7 +21,7 @@ def squares(*corners, side=4, shape=(24, 40)):
     return labels
 
 
-UNIT = 4 / np.sqrt(np.pi)               # px, radius of a disc as large as such a square
+UNIT = 4 / np.sqrt(np.pi)  # px, radius of a disc as large as such a square
 
 
 # -- who belongs to whom ------------------------------------------------------------------------
@@ -75,12 +75,12 @@ def test_centroids_and_areas_of_ids_with_gaps():
 
 
 def test_the_radius_counts_mean_radii():
-    teacher, student = squares((4, 4)), squares((4, 7))                          # 3 px apart
+    teacher, student = squares((4, 4)), squares((4, 7))  # 3 px apart
     assert match(teacher, student, radius=3 / UNIT + 0.01).tolist() == [[1, 1]]
     assert not len(match(teacher, student, radius=3 / UNIT - 0.01))
-    assert not len(match(teacher, student, radius=3, unit=1))                    # as far as, not less
+    assert not len(match(teacher, student, radius=3, unit=1))  # as far as, not less
     assert len(match(teacher, student, radius=3.01, unit=1)) == 1
-    larger = squares((4, 4), side=8), squares((4, 10), side=8)                   # the same picture, doubled
+    larger = squares((4, 4), side=8), squares((4, 10), side=8)  # the same picture, doubled
     assert len(match(*larger, radius=3 / UNIT + 0.01)) == 1
     assert not len(match(*larger, radius=3 / UNIT - 0.01))
 
@@ -178,7 +178,7 @@ def test_a_batch_is_its_images_one_by_one_and_has_no_gradient():
         alone = match_batch(teacher[i : i + 1], student[i : i + 1])
         assert np.array_equal(stacked(made.nuclei)[:, i], stacked(alone.nuclei)[:, 0])
         assert np.array_equal(stacked(made.boundaries)[:, i], stacked(alone.boundaries)[:, 0])
-    assert made.nuclei.both[5].all()                                    # one giant instance
+    assert made.nuclei.both[5].all()  # one giant instance
     assert not made.boundaries.both[5].any()
     tensors = [*vars(made.nuclei).values(), *vars(made.boundaries).values(), made.count, made.unmatched]
     assert not any(t.requires_grad or t.is_floating_point() for t in tensors)

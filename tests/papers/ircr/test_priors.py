@@ -77,7 +77,7 @@ def test_a_ring_is_neither_solid_nor_round():
     found = one(mask)
     assert found["area"] == disk(40).sum() - disk(20).sum()
     assert found["solidity"] == pytest.approx(0.75, abs=0.01)
-    assert found["circularity"] == pytest.approx((1 - 0.5**2) / (1 + 0.5) ** 2, abs=0.02)   # both outlines
+    assert found["circularity"] == pytest.approx((1 - 0.5**2) / (1 + 0.5) ** 2, abs=0.02)  # both outlines
     assert found["extent"] == found["area"] / 81**2
 
 
@@ -102,7 +102,7 @@ def test_of_a_nucleus_cut_by_the_rim_what_is_seen_counts():
 
 def test_mean_haematoxylin():
     [sample] = tiles(["colon"], [1])
-    density = rgb2hed(sample.image)[..., 0] * -np.log10(1e-6)       # scikit-image counts in units of 1e-6
+    density = rgb2hed(sample.image)[..., 0] * -np.log10(1e-6)  # scikit-image counts in units of 1e-6
     ids = np.unique(sample.instances)[1:]
     found = properties(sample.instances, sample.image)[:, 3]
     assert found == pytest.approx([density[sample.instances == i].mean() for i in ids], rel=1e-4)
@@ -118,8 +118,11 @@ def test_as_scikit_image_has_them(labels):
     regions = measure.regionprops(labels)
     found = properties(labels, painted(labels), 1)
     thick = [np.linalg.matrix_rank(region.coords - region.coords[0]) == 2 for region in regions]
-    hulls = [convex_hull_image(region.image, offset_coordinates=False).sum()
-             for region, fit in zip(regions, thick) if fit]         # it refuses lines
+    hulls = [
+        convex_hull_image(region.image, offset_coordinates=False).sum()
+        for region, fit in zip(regions, thick)
+        if fit
+    ]  # it refuses lines
     assert found[:, 0].tolist() == [region.area for region in regions]
     assert found[:, 4] == pytest.approx([region.extent for region in regions])
     perimeters = [measure.perimeter_crofton(np.pad(region.image, 1), 4) for region in regions]
@@ -133,7 +136,7 @@ def test_other_ids_change_nothing(labels, factor):
     image = np.random.default_rng(0).integers(0, 256, (*labels.shape, 3)).astype(np.uint8)
     expected = properties(labels, image)
     assert np.array_equal(properties(labels * factor, image), expected)
-    assert np.array_equal(properties(labels[:, ::-1].copy()[:, ::-1], image), expected)     # another layout
+    assert np.array_equal(properties(labels[:, ::-1].copy()[:, ::-1], image), expected)  # another layout
 
 
 # -- densities ----------------------------------------------------------------------------------
@@ -143,8 +146,8 @@ def spread(count=400, seed=0):
     rng = np.random.default_rng(seed)
     scale = np.array([20, 0.05, 0.1, 0.2, 0.1])
     rows = rng.normal(size=(count, 5)) * scale + [60, 0.9, 0.8, 0.5, 0.7]
-    rows[: count // 4] += 5 * scale                                 # two humps
-    rows[0, 0] = 900                                                # one giant
+    rows[: count // 4] += 5 * scale  # two humps
+    rows[0, 0] = 900  # one giant
     return rows
 
 
@@ -245,7 +248,7 @@ def test_a_straight_line_is_out_in_shape_and_in_by_the_mean(fitted, others):
     area, solidity, circularity, _, extent = found.mean(0)
     assert max(circularity, extent) < 0.1
     assert min(area, solidity) > 0.8
-    assert np.median(found.mean(1)) < 0.5                           # a nucleus: above 0.6
+    assert np.median(found.mean(1)) < 0.5  # a nucleus: above 0.6
 
 
 def test_without_nuclei_there_is_no_score(fitted):
@@ -271,7 +274,7 @@ def test_a_stage_keeps_it(fitted, tmp_path):
         return asdict(fitted)
 
     desk, rows = Desk(folder=tmp_path, progress=False), spread()
-    for _ in range(2):                                              # made, and read from the cache
+    for _ in range(2):  # made, and read from the cache
         again = Priors(**desk.do(kept, None))
         assert np.array_equal(again.likelihoods(rows), fitted.likelihoods(rows))
         assert (again.count, list(again.sources)) == (fitted.count, ["tissue"])
@@ -282,7 +285,7 @@ def test_a_stage_keeps_it(fitted, tmp_path):
 
 def test_weights_by_hand():
     labels = np.array([[0, 70_000, 3], [3, 0, 12]], np.int32)
-    found = weight_map(labels, [0.35, 0.1, 0.9])                    # of 3, 12, 70000
+    found = weight_map(labels, [0.35, 0.1, 0.9])  # of 3, 12, 70000
     assert found.tolist() == [[2, 2, 2], [2, 2, 0]]
     assert found.dtype == np.float32
     assert weight_map(labels, [0.35, 0.1, 0.9], threshold=0.5, weight=7).tolist() == [[7, 7, 0], [0, 7, 0]]
@@ -293,7 +296,7 @@ def test_the_loss_by_hand():
     weights = torch.zeros(2, 4, 4)
     assert piac_loss(student, teacher, weights) == 0
     weights[0] = 2
-    assert piac_loss(student, teacher, weights) == pytest.approx(2**2 * 3 * 0.25 / 2)   # one image of two
+    assert piac_loss(student, teacher, weights) == pytest.approx(2**2 * 3 * 0.25 / 2)  # one image of two
 
 
 def test_the_gradient_reaches_the_student_where_it_is_trusted():
@@ -318,8 +321,15 @@ def named(dataset, patient=None, **changes):
 
 @pytest.mark.parametrize(
     ("source", "target"),
-    [("monuseg", "monuseg"), ("kumar", "monuseg"), ("pannuke", "kumar"), ("pannuke", "monuseg"),
-     ("consep", "lizard"), ("lizard", "pannuke"), ("lizard", "digestpath")],
+    [
+        ("monuseg", "monuseg"),
+        ("kumar", "monuseg"),
+        ("pannuke", "kumar"),
+        ("pannuke", "monuseg"),
+        ("consep", "lizard"),
+        ("lizard", "pannuke"),
+        ("lizard", "digestpath"),
+    ],
 )
 def test_shared_images_are_refused(source, target):
     for one, other in ((source, target), (target, source)):

@@ -69,11 +69,11 @@ ELSEWHERE = discs((56, 8, 5))
 
 def test_both_terms_reach_the_student_and_never_the_teacher(priors):
     student, teacher = Says(discs((20, 20, 7), (22, 44, 7), (46, 30, 9))), Says(MANY)
-    config = replace(TINY, threshold=0.0)                            # all nuclei count
+    config = replace(TINY, threshold=0.0)  # all nuclei count
     losses = step(Models(hovernet=student, teacher=teacher), seen(MANY), config, priors)
     for name in ("miac", "piac"):
         assert losses[name] > 0
-        grown, = torch.autograd.grad(losses[name], student.scale, retain_graph=True)
+        (grown,) = torch.autograd.grad(losses[name], student.scale, retain_graph=True)
         assert grown.abs() > 0
         with pytest.raises(RuntimeError, match=r"not have been used|does not require grad"):
             torch.autograd.grad(losses[name], teacher.scale, retain_graph=True)
@@ -93,9 +93,10 @@ def test_losses_stay_finite_whatever_the_two_find(student, teacher, priors):
 
 def test_a_term_of_weight_nought_is_not_there(priors):
     models = Models(hovernet=Says(MANY), teacher=Says(MANY))
-    names = lambda **changes: set(step(models, seen(MANY), replace(TINY, **changes), priors)) - {
-        "dice", "cross_entropy", "mse", "msge"
-    }
+    names = lambda **changes: (
+        set(step(models, seen(MANY), replace(TINY, **changes), priors))
+        - {"dice", "cross_entropy", "mse", "msge"}
+    )
     assert names() == {"piac", "miac"}
     assert names(piac=0.0) == {"miac"}
     assert names(piac=0.0, miac=0.0, mse=1.0) == {"consistency"}
@@ -121,7 +122,7 @@ def test_beyond_the_slide_no_loss_is_counted(priors):
     views.unlabelled.valid[..., 32:] = False
     student.logits = student.logits.requires_grad_()
     losses = step(Models(hovernet=student, teacher=teacher), views, TINY, priors)
-    slope, = torch.autograd.grad(losses["miac"] + losses["piac"], student.logits)
+    (slope,) = torch.autograd.grad(losses["miac"] + losses["piac"], student.logits)
     assert slope[..., :32].any()
     assert not slope[..., 32:].any()
 
@@ -168,7 +169,7 @@ def test_it_needs_both_kinds_of_samples(tmp_path):
 def test_priors_are_external_or_refused():
     assert fitted(TINY, "tissue", ["breast-1"]).sources == ("tissue",)
     with pytest.raises(ValueError, match="not external"):
-        fitted(TINY, "tissue", ["breast-13"])                       # of the validation part
+        fitted(TINY, "tissue", ["breast-13"])  # of the validation part
     for dataset, refused in (("monuseg", "pannuke"), ("consep", "lizard"), ("pannuke", "lizard")):
         sources = Config.paper(dataset).external
         assert sources
@@ -185,5 +186,7 @@ def test_priors_on_too_few_nuclei_are_refused(monkeypatch):
 
 def test_the_priors_survive_the_way_through_a_stage(priors):
     again = training.Priors(**asdict(priors))
-    assert np.array_equal(again.score(MANY, np.full((64, 64, 3), 150, np.uint8)),
-                          priors.score(MANY, np.full((64, 64, 3), 150, np.uint8)))
+    assert np.array_equal(
+        again.score(MANY, np.full((64, 64, 3), 150, np.uint8)),
+        priors.score(MANY, np.full((64, 64, 3), 150, np.uint8)),
+    )

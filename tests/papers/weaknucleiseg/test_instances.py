@@ -51,7 +51,7 @@ def test_the_most_fragmented_cluster_goes_from_five_pieces_on(pieces, kept):
 def test_rims_that_fell_to_another_cluster_are_dropped():
     labels = np.zeros((20, 20), np.int32)
     labels[5:15, 5:15] = 1
-    labels[5, 5:15] = 2                                              # 10 px, below min_area
+    labels[5, 5:15] = 2  # 10 px, below min_area
     found = group(block(labels), labels > 0, CONFIG)
     assert len(np.unique(found)) == 2
     assert not found[5].any()
@@ -62,7 +62,7 @@ def test_pieces_of_every_label():
     pieces, of = split(labels)
     assert of.tolist() == [0, 1, 1, 2, 2]
     assert (of[pieces] == labels).all()
-    assert pieces[0, 3] != pieces[2, 2]                              # corners do not touch
+    assert pieces[0, 3] != pieces[2, 2]  # corners do not touch
 
 
 def said(labels, window, noise=0.0):
@@ -110,7 +110,7 @@ def test_without_a_second_network_pieces_are_nuclei_and_holes_are_filled():
     probability = np.zeros((40, 40), np.float32)
     probability[5:20, 5:20] = 0.9
     probability[10:12, 10:12] = 0.1
-    probability[30:33, 30:33] = 0.9                                  # 9 px, below min_area
+    probability[30:33, 30:33] = 0.9  # 9 px, below min_area
     found = decode(Said(probability, [], None), replace(CONFIG, grouping="pieces", threshold=0.5))
     assert np.array_equal(found > 0, np.pad(np.ones((15, 15), bool), ((5, 20), (5, 20))))
 
@@ -133,6 +133,6 @@ def test_the_place_starts_as_a_hint_and_reaches_the_output():
     flat = torch.full((1, 3, 8, 8), 0.5)
     seen = layer(flat)
     assert (seen - flat).abs().max() < 0.5
-    assert seen.std() > 0                                            # alike pixels differ by their place
+    assert seen.std() > 0  # alike pixels differ by their place
     seen.sum().backward()
     assert layer.mix.weight.grad.any()

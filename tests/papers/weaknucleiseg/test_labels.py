@@ -46,7 +46,7 @@ def test_as_many_points_are_missing_as_said(count, missing, seed):
     points = np.column_stack([np.arange(count), np.arange(count)]).astype(float)
     left = labels.disturbed(points, (50, 60), np.random.default_rng(seed), missing=missing)
     assert len(left) == count - round(missing * count)
-    assert (np.diff(left[:, 0]) > 0).all()                                  # the order, and none twice
+    assert (np.diff(left[:, 0]) > 0).all()  # the order, and none twice
 
 
 def test_an_annotator_who_errs_not_changes_nothing():
@@ -127,7 +127,7 @@ def spread_pixel_by_pixel(image, points, patch):
     for row, column in np.argwhere(inside):
         window = colours[max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5].reshape(-1, 3)
         apart = np.linalg.norm(window - colours[row, column], axis=1).tolist()
-        apart.remove(0.0)                                                   # itself
+        apart.remove(0.0)  # itself
         distances += apart
     return np.std(distances)
 
@@ -178,7 +178,7 @@ def labels_the_long_way(features, points, shape):
     clusters = means.fit_predict(features.reshape(-1, 4)).reshape(shape)
     marked = np.zeros(shape, int)
     marked[tuple(np.asarray(points, int).T)] = np.arange(1, len(points) + 1)
-    cells = labels._cells(points.astype(int), shape)            # pixels between two points may go either way
+    cells = labels._cells(points.astype(int), shape)  # pixels between two points may go either way
     to_own = np.stack(np.mgrid[: shape[0], : shape[1]], -1) - points[cells - 1]
     to_nearest = ndimage.distance_transform_edt(marked == 0)
     np.testing.assert_allclose(np.linalg.norm(to_own, axis=-1), to_nearest, rtol=1e-12)
@@ -290,11 +290,11 @@ def test_holes_and_specks(mask, area):
 
 def test_instances_by_hand():
     probability = np.full((30, 40), 0.1)
-    probability[5:15, 2:36] = 0.9                       # two nuclei that touch
-    probability[9, 7] = 0.1                             # a hole in the first
-    probability[22:28, 2:10] = 0.5                      # far from its point, at (20, 20)
-    probability[22:24, 30:34] = 0.8                     # too small
-    probability[0, :] = 0.4                             # neither
+    probability[5:15, 2:36] = 0.9  # two nuclei that touch
+    probability[9, 7] = 0.1  # a hole in the first
+    probability[22:28, 2:10] = 0.5  # far from its point, at (20, 20)
+    probability[22:24, 30:34] = 0.8  # too small
+    probability[0, :] = 0.4  # neither
     points = [[10, 10], [10, 27], [20, 20]]
     found = labels.instance_labels(probability, points)
     assert found.dtype == np.int32
@@ -302,7 +302,7 @@ def test_instances_by_hand():
     assert found[9, 7] == 2
     assert (found[5, 2:17] == 2).all()
     assert (found[5, 20:36] == 3).all()
-    assert (found[5, 18:20] == 0).all()                 # the border of their cells
+    assert (found[5, 18:20] == 0).all()  # the border of their cells
     assert (found[22:28, 2:10] == 0).all()
     assert (found[22:24, 30:34] == 0).all()
     assert (found[0] == 0).all()

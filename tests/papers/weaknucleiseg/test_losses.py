@@ -50,16 +50,17 @@ def test_the_three_terms_equal_a_loop_over_instances(seed, alpha, squared, most)
     labels = torch.randint(0, most + 1, (3, 6, 7), generator=generator)
     found = gather(embeddings, labels)
     ours = [pull_loss(found, 0.5, alpha, squared), push_loss(found, 3.0, alpha, squared), regulariser(found)]
-    np.testing.assert_allclose([float(term) for term in ours], by_loops(embeddings, labels, alpha, squared),
-                               rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        [float(term) for term in ours], by_loops(embeddings, labels, alpha, squared), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_by_hand():
     """Two nuclei on a line, at 0 and 2, one pixel of the first a unit away from its mean."""
-    embeddings = torch.tensor([[[[-1.0, 1.0, 2.0]]]])                # (1, 1, 1, 3)
+    embeddings = torch.tensor([[[[-1.0, 1.0, 2.0]]]])  # (1, 1, 1, 3)
     found = gather(embeddings, torch.tensor([[[2, 2, 3]]]))
-    assert pull_loss(found, 0.5).item() == pytest.approx(0.5 / 2)    # means over pixels, then over 2 nuclei
-    assert push_loss(found, 3.0).item() == pytest.approx(1)          # 3 − 2, both ways, over 2 · 1
+    assert pull_loss(found, 0.5).item() == pytest.approx(0.5 / 2)  # means over pixels, then over 2 nuclei
+    assert push_loss(found, 3.0).item() == pytest.approx(1)  # 3 − 2, both ways, over 2 · 1
     assert regulariser(found).item() == pytest.approx((0 + 2) / 2)
 
 
@@ -69,8 +70,8 @@ def gradient(loss, embeddings, labels):
     return embeddings.grad
 
 
-LABELS = torch.tensor([[[0, 1, 1, 2, 2, 3, 3]]])                     # ignored, background twice, two nuclei
-EMBEDDINGS = torch.tensor([[[[9.0, -1, 1, 2, 4, 3, 5]]]])            # means 0, 3, 4
+LABELS = torch.tensor([[[0, 1, 1, 2, 2, 3, 3]]])  # ignored, background twice, two nuclei
+EMBEDDINGS = torch.tensor([[[[9.0, -1, 1, 2, 4, 3, 5]]]])  # means 0, 3, 4
 
 
 def test_pull_moves_pixels_to_their_mean():
@@ -80,15 +81,15 @@ def test_pull_moves_pixels_to_their_mean():
     assert moved[1] > 0 > moved[2]
     assert moved[3] > 0 > moved[4]
     assert moved[5] > 0 > moved[6]
-    within = torch.tensor([[[[9.0, 0, 0.5, 3, 3.5, 4, 4.5]]]])       # nobody farther than the margin
+    within = torch.tensor([[[[9.0, 0, 0.5, 3, 3.5, 4, 4.5]]]])  # nobody farther than the margin
     assert not gradient(pull_loss, within, LABELS).any()
 
 
 def test_push_moves_nuclei_apart_and_away_from_the_background():
     moved = -gradient(lambda found: push_loss(found, 4.5), EMBEDDINGS, LABELS)[0, 0, 0]
     assert moved[0] == 0
-    assert torch.equal(moved[1::2], moved[2::2])                     # all pixels of an instance alike
-    assert moved[1] < 0 < moved[5]                                   # the ends go outwards
+    assert torch.equal(moved[1::2], moved[2::2])  # all pixels of an instance alike
+    assert moved[1] < 0 < moved[5]  # the ends go outwards
     far = torch.tensor([[[[9.0, 0, 0, 5, 5, 10, 10]]]])
     assert not gradient(push_loss, far, LABELS).any()
 
@@ -112,10 +113,10 @@ def test_the_regulariser_moves_every_instance_to_the_origin():
 @pytest.mark.parametrize(
     ("embeddings", "labels"),
     [
-        (torch.randn(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int32)),             # nothing known
-        (torch.zeros(2, 3, 4, 4), torch.randint(0, 4, (2, 4, 4))),                      # all at one place
-        (torch.randn(2, 3, 4, 4), torch.ones(2, 4, 4, dtype=torch.int32)),              # background alone
-        (torch.randn(1, 3, 1, 2), torch.tensor([[[2, 3]]])),                            # nuclei of one pixel
+        (torch.randn(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int32)),  # nothing known
+        (torch.zeros(2, 3, 4, 4), torch.randint(0, 4, (2, 4, 4))),  # all at one place
+        (torch.randn(2, 3, 4, 4), torch.ones(2, 4, 4, dtype=torch.int32)),  # background alone
+        (torch.randn(1, 3, 1, 2), torch.tensor([[[2, 3]]])),  # nuclei of one pixel
     ],
 )
 def test_losses_and_gradients_stay_finite(embeddings, labels, squared):

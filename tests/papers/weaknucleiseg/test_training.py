@@ -56,11 +56,11 @@ def test_stages_are_shared_and_found_again(samples, tmp_path):
     alone, histories = run(
         Desk(0, tmp_path, progress=False), replace(TINY, grouping="pieces", threshold=0.5), samples
     )
-    assert stages_done(tmp_path) == before                           # SPN was there
+    assert stages_done(tmp_path) == before  # SPN was there
     assert list(histories) == ["spn"]
     assert torch.equal(full.networks["spn"].unet.head.weight, alone.networks["spn"].unet.head.weight)
     run(Desk(0, tmp_path, progress=False), replace(TINY, gamma=0.1), samples)
-    assert stages_done(tmp_path) == sorted([*before, "embedding"])   # only the second network anew
+    assert stages_done(tmp_path) == sorted([*before, "embedding"])  # only the second network anew
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_best_keeps_what_its_judge_liked_best():
     for step, weight in enumerate([9.0, 1.0, 3.0, 2.0, 3.0, 7.0, 0.0, 2.5]):
         with torch.no_grad():
             network.weight.fill_(weight)
-        if step == 4:                                                # a resumed run has a new keeper
+        if step == 4:  # a resumed run has a new keeper
             keeper = Best("net", keeper.judge, 2)
         keeper.update(best, network, step)
         kept.append(float(best.weight.detach()))

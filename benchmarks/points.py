@@ -35,16 +35,16 @@ def main() -> dict[str, float]:
         segmenter, _ = training.train(samples, config, checkpoint=folder, progress=False)
     image = simulate("colon", size=1000, seed=0).image
     segmenter(image)  # warm
-    networks, said = best(segmenter.maps, image)
-    grouping, nuclei = best(segmenter.method.decode, said, config)
-    print(f"1000×1000, {len(said.windows)} windows, {len(nuclei)} nuclei; best of {ROUNDS} rounds")
+    networks, raw = best(segmenter.maps, image)
+    grouping, nuclei = best(segmenter.method.decode, raw, config)
+    print(f"1000×1000, {len(raw.windows)} windows, {len(nuclei)} nuclei; best of {ROUNDS} rounds")
     print(f"| both networks | {networks:6.2f} s | |")
     print(f"| grouping      | {grouping:6.2f} s | {grouping / networks:5.2f} × the networks |")
 
-    foreground = said.probability >= config.threshold
-    inside = [foreground[r : r + config.crop, c : c + config.crop] for r, c in said.windows]
+    foreground = raw.probability >= config.threshold
+    inside = [foreground[r : r + config.crop, c : c + config.crop] for r, c in raw.windows]
     busiest = int(np.argmax([mask.sum() for mask in inside]))
-    points = said.embeddings[busiest][:, torch.from_numpy(inside[busiest])].T.contiguous()
+    points = raw.embeddings[busiest][:, torch.from_numpy(inside[busiest])].T.contiguous()
     ours, _ = best(mean_shift, points, config.bandwidth)
     theirs, _ = best(lambda: MeanShift(bandwidth=config.bandwidth).fit(points.cpu().numpy()), rounds=1)
     print(f"| mean shift of the busiest window, {len(points)} pixels | {ours:.3f} s | |")

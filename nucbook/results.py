@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from nucbook.rows import fingerprint
+from nucbook.fingerprint import fingerprint
 
 KEYS = (
     "run",

@@ -1,14 +1,14 @@
-"""What a run is: its identity, and the fingerprints that identity is made of. Pure data, no torch."""
+"""What a table, a column, a row and a run are. Pure data, no torch."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import partial
-from pathlib import PurePath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from nucbook.fingerprint import fingerprint
+
+Part = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Row:
     """One row of a table: what is trained on what, and on what it is measured.
 
     name        : as `published.csv` spells it, or a name of ours.
-    method      : "paper.name", the recipe METHODS["name"] of `nucbook.papers.<paper>.tables`.
+    method      : name of a method, as `nucbook.method.find` knows it.
     dataset     : data set it learns from, as `nucbook.data.load` knows it.
     labels      : how many labels of which kind, as `published.csv` spells it ("1/8", "100%"), or "none".
     measured_on : data sets it is measured on, a results line each, from one training; empty = `dataset`.
@@ -41,44 +41,90 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Column:
+    """One column of a table: which of our numbers stands for a published one.
+
+    key     : of `nucbook.metrics.evaluate` (a mean over images), of a whole data set ("ap50", "rotated_ap50",
+              "mpq", …: `nucbook.measure.OF_A_SET`), or "parameters" or "flops" of the networks.
+    unit    : what our number is multiplied by, 100 where the paper prints per cent.
+    where   : facts of the images that count, as {"organ": ("Breast", "Liver")}; empty = all images.
+    against : name of a row; the column then holds the p-value of a paired test against it, over images.
+    side    : px, of the image whose forward pass "flops" counts.
+    """
+
+    key: str
+    unit: float = 1
+    where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    against: str = ""
+    side: int = 256
+
+    @property
+    def stored(self) -> str:
+        """The key of its number in the `metrics` of a results line."""
+        return f"flops@{self.side}" if self.key == "flops" else self.key
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table: rows, and which of our metrics stands for each published column.
+    """A table: rows, and which of our numbers stands for each published column.
 
     paper, name : as in `published.csv` ("ircr", "2").
     caption     : what is compared, one sentence.
-    columns     : {published metric: key of `nucbook.metrics.evaluate`}.
+    columns     : {published metric: Column, or the key of one}.
     spelled     : {our name of a data set: the paper's}, where they differ.
-    unit        : 100 where the paper prints per cent, else 1.
+    unit        : of the columns that are given by their key alone.
+    test        : {data set: part it is measured on}, where that is not "test".
 
-    Raises ValueError where two rows could not be told apart.
+    Raises ValueError where two rows could not be told apart, and for a column against a row there is not.
     """
 
     paper: str
     name: str
     caption: str
     rows: tuple[Row, ...]
-    columns: Mapping[str, str]
+    columns: Mapping[str, Column | str]
     spelled: Mapping[str, str] = field(default_factory=dict)
     unit: float = 1
+    test: Mapping[str, Part] = field(default_factory=dict)
 
     def __post_init__(self):
         seen = set()
         for row in self.rows:
             for key in [(row.name, row.labels, dataset) for dataset in row.measured_on]:
                 if key in seen:
-                    raise ValueError(f"table {self.paper}/{self.name} has two rows {', '.join(key)}.")
+                    raise ValueError(f"table {self.address} has two rows {', '.join(key)}.")
                 seen.add(key)
+        whole = {
+            name: Column(column, self.unit) if isinstance(column, str) else column
+            for name, column in self.columns.items()
+        }
+        object.__setattr__(self, "columns", whole)
+        names = {row.name for row in self.rows}
+        for name, column in whole.items():
+            if column.against and column.against not in names:
+                raise ValueError(
+                    f"table {self.address}: column {name!r} is against no row: {column.against!r}."
+                )
+
+    @property
+    def address(self) -> str:
+        """How the command line names it, "ircr/2"."""
+        return f"{self.paper}/{self.name}"
 
     def spell(self, dataset: str) -> str:
         """A data set's name as the paper has it."""
         return self.spelled.get(dataset, dataset)
 
+    def tested(self, dataset: str) -> Part:
+        """The part of a data set that its rows are measured on."""
+        return self.test.get(dataset, "test")
+
 
 @dataclass(frozen=True)
 class Run:
-    """A row made definite: resolved config, fold and seed. The same run in two tables is run once.
+    """A row made definite: configuration, fold and seed. The same run in two tables is run once.
 
-    config : the resolved configuration, {field: value}.
+    config : the fields of the resolved configuration that name it (`nucbook.profile.identity`).
     init   : weights it asks to start from.
     """
 
@@ -98,45 +144,15 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How the runs of a method are made.
-
-    config : its configuration class, with `paper`, `short` and `quick`.
-    run    : (row, context) -> RunResult.
-    """
-
-    config: type
-    run: Callable[[Row, Context], RunResult]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a recipe gets beside its row.
-
-    run         : what is to be run; `run.seed` and `run.fold` are of this one.
-    config      : its configuration, an object of the recipe's class.
-    profile     : quick, short or paper.
-    measured_on : the data sets still to be measured, some or all of the row's.
-    desk        : a `nucbook.training.stages.Desk`, with the seed and what is left of the time.
-    """
-
-    run: Run
-    config: Any
-    profile: str
-    measured_on: tuple[str, ...]
-    desk: Any
-
-
-@dataclass(frozen=True)
 class Measured:
     """The numbers of a run on one data set.
 
-    metrics   : {key: mean}, keys of `nucbook.metrics.evaluate`.
-    per_image : one dict an image.
+    metrics   : {key: value}: means over images, numbers of the whole set, of the networks.
+    per_image : one dict an image: its name, its facts (organ, …), the metrics.
     data      : whether its images are "real" or "simulated".
     """
 
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     per_image: Sequence[Mapping[str, Any]] = ()
     data: str = "real"
 
@@ -147,9 +163,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a recipe returns.
+    """What became of a run.
 
-    measured  : {data set: Measured}, for all of `context.measured_on`.
+    measured  : {data set: Measured}.
     init      : weights it did start from; "scratch" where ImageNet's could not be had.
     selection : how the weights were chosen: "last", or by what on the validation images.
     seconds   : of training, over all resumptions.
@@ -159,51 +175,3 @@ class RunResult:
     init: str = "scratch"
     selection: str = "last"
     seconds: float = 0.0
-
-
-def fingerprint(*things: Any) -> str:
-    """16 hex digits that name the content of `things`, the same on every machine and day.
-
-    Takes None, bools, numbers, strings, paths, sequences, sets, mappings, dataclasses, arrays and tensors,
-    functions and classes (by name) and `functools.partial`. 3 and 3.0 are one number, a list and a
-    tuple one sequence. Raises TypeError for anything else.
-    """
-    text = json.dumps([_plain(thing) for thing in things], sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _plain(thing: Any) -> Any:
-    if thing is None or isinstance(thing, (bool, str)):
-        return thing
-    if isinstance(thing, (int, float)):
-        return int(thing) if float(thing).is_integer() else repr(float(thing))
-    if isinstance(thing, PurePath):
-        return thing.as_posix()
-    if isinstance(thing, partial):
-        return {"partial": [_plain(part) for part in (thing.func, thing.args, thing.keywords)]}
-    if is_dataclass(thing) and not isinstance(thing, type):
-        return {type(thing).__name__: {f.name: _plain(getattr(thing, f.name)) for f in fields(thing)}}
-    if isinstance(thing, Mapping):
-        return {json.dumps(_plain(key)): _plain(value) for key, value in thing.items()}
-    if isinstance(thing, (set, frozenset)):
-        return {"set": sorted((_plain(item) for item in thing), key=json.dumps)}
-    if hasattr(thing, "__array__"):
-        return _array(thing)
-    if isinstance(thing, Sequence):
-        return [_plain(item) for item in thing]
-    if hasattr(thing, "__qualname__"):
-        return f"{thing.__module__}.{thing.__qualname__}"
-    raise TypeError(f"no fingerprint for a {type(thing).__name__}; give plain data, arrays or dataclasses.")
-
-
-def _array(thing: Any) -> Any:
-    if hasattr(thing, "detach"):  # a tensor, wherever it lives
-        thing = thing.detach().cpu()
-        thing = thing.float() if "bfloat16" in str(thing.dtype) else thing  # numpy has none; it is exact
-    array = thing.__array__()
-    if array.ndim == 0:
-        return _plain(array.item())
-    if array.dtype.hasobject:
-        return [_plain(item) for item in array.tolist()]
-    content = hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()
-    return {"array": [str(array.dtype), list(array.shape), content]}

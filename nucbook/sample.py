@@ -30,6 +30,8 @@ class Sample:
     points      : float64 (N, 2) as (row, column), pixel centres at integers, or None.
     class_of    : {instance id: class id}; for `nuclei` the class is a column of its own.
     class_names : {class id: name}.
+    annotated   : bool (H, W), True where the truth is complete, as in rectangles that a person annotated;
+                  elsewhere is unlabelled, which is not background. None = everywhere.
     valid       : bool (H, W), False where no metric or loss may look; None = everywhere.
     mpp         : micrometres per pixel, or None.
     name        : unique within its data set.
@@ -44,6 +46,7 @@ class Sample:
     points: np.ndarray | None = None
     class_of: Mapping[int, int] = field(default_factory=dict)
     class_names: Mapping[int, str] = field(default_factory=dict)
+    annotated: np.ndarray | None = None
     valid: np.ndarray | None = None
     mpp: float | None = None
     name: str = "unnamed"
@@ -69,13 +72,13 @@ class Sample:
             )
         if self.points is not None:
             object.__setattr__(self, "points", self._checked_points())
-        if self.valid is not None:
-            valid = np.asarray(self.valid)
-            if valid.dtype != bool or valid.shape != self.shape:
-                self._refuse(
-                    f"valid is {valid.dtype} {valid.shape}, wanted bool {self.shape}",
-                    "make it a mask of the image",
-                )
+        for name in ("annotated", "valid"):
+            mask = getattr(self, name)
+            if mask is not None and (mask.dtype != bool or mask.shape != self.shape):
+                what = f"{name} is {mask.dtype} {mask.shape}, wanted bool {self.shape}"
+                self._refuse(what, "make it a mask of the image")
+        if self.annotated is not None and not self.labelled:
+            self._refuse("annotated given without masks", "give the masks of the annotated part as well")
         if self.mpp is not None and not (np.isfinite(self.mpp) and 0 < self.mpp < 100):
             self._refuse(f"mpp is {self.mpp}", "give micrometres per pixel, as 0.25 for a 40× scan, or None")
 
@@ -126,6 +129,13 @@ class Sample:
         return self.instances is not None or self.nuclei is not None
 
     @property
+    def counted(self) -> np.ndarray | None:
+        """bool (H, W), where a prediction can be held against the truth; None = everywhere."""
+        if self.annotated is None or self.valid is None:
+            return self.valid if self.annotated is None else self.annotated
+        return self.annotated & self.valid
+
+    @property
     def truth(self) -> Nuclei:
         """The true instances as `Nuclei`; raises InvalidSample where unlabelled."""
         if self.nuclei is not None:
@@ -149,13 +159,14 @@ class Sample:
              and `valid`, which some data sets draw from the outlines.
         """
         if to == "nothing":
-            return replace(self, instances=None, nuclei=None, points=None, class_of={}, valid=None)
+            known = {"points": None, "class_of": {}, "valid": None}
+            return replace(self, instances=None, nuclei=None, annotated=None, **known)
         if to == "points":
             points = self.points
             if points is None:
                 boxes = self.truth.boxes
                 points = ((boxes[:, :2] + boxes[:, 2:] - 1) // 2).astype(float)
-            return replace(self, instances=None, nuclei=None, points=points, class_of={})
+            return replace(self, instances=None, nuclei=None, annotated=None, points=points, class_of={})
         raise ValueError(f"weaken to {to!r}? One of 'points', 'nothing'.")
 
     def crop(self, row: int, column: int, height: int, width: int) -> Sample:
@@ -187,6 +198,7 @@ class Sample:
             instances=cut(self.instances),
             nuclei=None if self.nuclei is None else _cropped(self.nuclei, row, column, height, width),
             points=points,
+            annotated=cut(self.annotated),
             valid=cut(self.valid),
             name=f"{self.name}@{row},{column}",
             meta={
@@ -205,8 +217,11 @@ def _cropped(nuclei: Nuclei, row: int, column: int, height: int, width: int) -> 
             boxes.append((t - row, l - column, b - row, r - column))
             masks.append(mask[t - r0 : b - r0, l - c0 : r - c0])
             kept.append(i)
-    return Nuclei(
-        (height, width), np.array(boxes, np.int32), masks, nuclei.scores[kept], nuclei.classes[kept]
+    moved = nuclei[kept]  # with scores, classes, rotated boxes
+    if moved.rotated is not None:
+        moved = replace(moved, rotated=moved.rotated - np.array([row, column, 0, 0, 0], np.float32))
+    return replace(
+        moved, shape=(height, width), boxes=np.array(boxes, np.int32).reshape(-1, 4), masks=masks
     ).tight()
 
 

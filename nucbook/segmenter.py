@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from nucbook import __version__
+from nucbook.data.prepare import prepare
+from nucbook.earlier import FORMAT_0_1, current
+from nucbook.fingerprint import fingerprint
 from nucbook.instances import stitch
+from nucbook.method import Method, Trained, UnknownMethod, find
 from nucbook.nuclei import Nuclei
-from nucbook.rows import fingerprint
-from nucbook.sample import to_rgb
-from nucbook.training import device, files
-from nucbook.training.profile import build
+from nucbook.profile import build
+from nucbook.sample import Sample, to_rgb
+from nucbook.split import Parts
+from nucbook.training import History, device, files
+from nucbook.training.stages import StageRunner
 
-FORMAT = "nucbook segmenter 1"
+FORMAT = "nucbook segmenter 2"
 CARD, WEIGHTS = "model.json", "model.safetensors"
 UNFINISHED = "checkpoint"  # folder beside them, as long as the training lasts
 AT_ONCE = 1280  # px, side; larger images go block by block, these with margins
@@ -31,32 +34,6 @@ AT_ONCE = 1280  # px, side; larger images go block by block, these with margins
 
 class BadModel(ValueError):
     """A saved model that cannot be used; the message names the file, the reason, the way out."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """How a method's networks are built and read. Its module under `nucbook.papers` exposes it as METHOD.
-
-    Beside it stands `train(samples, config, *, seed, checkpoint, minutes, progress)`, which returns a
-    `Segmenter` and the `History` of its training, or {network: History}.
-
-    name        : that module ("baselines.unet"), by which a saved model finds it again.
-    config      : the configuration class.
-    networks    : config -> {name: network with random weights}; a `stride` attribute says what H and W
-                  of its input must be multiples of.
-    maps        : (networks, images float (B, 3, H, W) in [0, 1]) -> what they say, first axis B; a tensor
-                  (B, C, H, W) is cut back where the image was padded and reaches `decode` as an array.
-    decode      : (maps of one image, config) -> label map int (H, W), or `Nuclei`.
-    learns_from : what its samples must have: "masks", or "points", which masks have too, or "some masks",
-                  where images without are used as well.
-    """
-
-    name: str
-    config: type
-    networks: Callable[[Any], dict[str, nn.Module]]
-    maps: Callable[[Mapping[str, nn.Module], Tensor], Any]
-    decode: Callable[[Any, Any], np.ndarray | Nuclei]
-    learns_from: str = "masks"
 
 
 @dataclass(frozen=True)
@@ -141,13 +118,13 @@ class Segmenter:
 
     @torch.inference_mode()
     def maps(self, image: np.ndarray) -> Any:
-        """What the networks say of an image uint8 (H, W, 3): `method.maps`, usually float32 (C, H, W)."""
+        """What the networks predict for an image uint8 (H, W, 3): `method.maps`, often float32 (C, H, W)."""
         height, width = image.shape[:2]
         stride = max((getattr(network, "stride", 1) for network in self.networks.values()), default=1)
         padded = np.pad(image, ((0, -height % stride), (0, -width % stride), (0, 0)), mode="symmetric")
         pixels = torch.from_numpy(padded).to(self.device).permute(2, 0, 1)[None].float() / 255
-        said = self.method.maps(self.networks, pixels)[0]
-        return said[..., :height, :width].float().cpu().numpy() if isinstance(said, Tensor) else said
+        raw = self.method.maps(self.networks, pixels, self.config)[0]
+        return raw[..., :height, :width].float().cpu().numpy() if isinstance(raw, Tensor) else raw
 
     @property
     def device(self) -> torch.device:
@@ -182,6 +159,21 @@ class Segmenter:
         files.put(card_aside, folder / CARD)
 
     @classmethod
+    def of(
+        cls,
+        method: Method,
+        config: Any,
+        weights: Mapping[str, Mapping[str, Tensor]],
+        card: Card | Mapping[str, Any] = Card(),
+    ) -> Segmenter:
+        """A segmenter of trained weights, {network: state dict}, on this process's device."""
+        networks = method.networks(config)
+        for name, network in networks.items():
+            network.load_state_dict(weights[name])
+            network.to(device())
+        return cls(networks, method, config, card)
+
+    @classmethod
     def load(cls, folder: str | Path) -> Segmenter:
         """A segmenter that `save` wrote, on this machine's device. Nothing in the files executes.
 
@@ -190,9 +182,15 @@ class Segmenter:
         """
         folder = Path(folder)
         written = _read_card(folder / CARD)
-        method = find_method(str(written["method"]), folder / CARD)
+        name, values = str(written["method"]), written["config"]
+        if written["format"] == FORMAT_0_1:
+            name, values = current(name, values)
         try:
-            config = build(method.config, written["config"])
+            method = find(name)
+        except UnknownMethod as error:
+            raise BadModel(f"{folder / CARD}: {error}") from None
+        try:
+            config = build(method.config, values)
             classes = {int(k): v for k, v in written["card"]["classes"].items()}  # JSON keys are texts
             card = Card(**{**written["card"], "classes": classes})
             networks = method.networks(config)
@@ -205,21 +203,6 @@ class Segmenter:
         return cls({name: net.to(device()) for name, net in networks.items()}, method, config, card)
 
 
-def find_method(name: str, source: str | Path = "method") -> Method:
-    """The METHOD of a module under `nucbook.papers`, and of no other; raises BadModel naming `source`."""
-    papers = "nucbook.papers"
-    if re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*", name):
-        try:
-            return importlib.import_module(f"{papers}.{name}").METHOD
-        except AttributeError:
-            pass
-        except ModuleNotFoundError as error:
-            if not str(error.name).startswith(papers):  # it is there, and lacks something itself
-                raise
-    there = ", ".join(importlib.import_module(papers).METHODS)
-    raise BadModel(f"{source}: nucbook {__version__} has no method {name!r}; there are {there}.")
-
-
 def _read_card(path: Path) -> dict[str, Any]:
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
@@ -230,7 +213,7 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise BadModel(f"{path}: no such file; {way_out}.") from None
     except (OSError, ValueError) as error:
         raise BadModel(f"{path}: cannot be read ({error}); copy the model again, or train again.") from error
-    if not isinstance(written, dict) or written.get("format") != FORMAT:
+    if not isinstance(written, dict) or written.get("format") not in (FORMAT, FORMAT_0_1):
         raise BadModel(f"{path}: not a nucbook model; give the folder that Segmenter.save wrote.")
     missing = {"version", "method", "config", "card"} - set(written)
     if missing:
@@ -258,3 +241,44 @@ def _fill(networks: Mapping[str, nn.Module], path: Path, of: str):
             network.load_state_dict(own)
         except RuntimeError as error:
             raise BadModel(f"{path}: the weights do not fit network {name!r} ({error}); {again}.") from error
+
+
+# -- from samples to a segmenter ----------------------------------------------------------------
+
+
+def train(
+    method: str | Method,
+    samples: Sequence[Sample],
+    config: Any,
+    *,
+    validation: Sequence[Sample] = (),
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    minutes: float | None = None,
+    progress: bool = True,
+) -> tuple[Segmenter, dict[str, History]]:
+    """Train a method on samples.
+
+    method     : a `Method`, or the name of one.
+    samples    : as `data.prepare.prepare` takes them: with and without labels, whole images or patches.
+    config     : of the method's class.
+    validation : samples with masks, for a config that selects weights by them.
+    seed       : of the weights and of every crop.
+    checkpoint : folder of finished stages and of the one that was broken off; None = the user's cache.
+    minutes    : time limit of this call; the same call goes on later.
+
+    Returns the segmenter and {network: its `History`}. Raises OutOfTime at the limit, InvalidSample where the
+    samples lack the labels that the method needs, UnknownMethod, and what the method's training raises.
+    """
+    method = find(method)
+    runner = StageRunner(seed, checkpoint, minutes, progress)
+    segmenter, trained = train_on(method, config, prepare(method, config, samples, validation), runner)
+    return segmenter, dict(trained.histories)
+
+
+def train_on(method: Method, config: Any, parts: Parts, runner: StageRunner) -> tuple[Segmenter, Trained]:
+    """The same for samples that are prepared already; of a method that learns nothing, its segmenter."""
+    if method.train is None:
+        return Segmenter({}, method, config, {"init": "none"}), Trained({}, {}, init="none")
+    trained = method.train(runner, config, parts)
+    return Segmenter.of(method, config, trained.weights, {"init": trained.init}), trained

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,10 +27,10 @@ class InvalidSplit(ValueError):
 class Parts(NamedTuple):
     """The samples of a split. `test` keeps its truth: it is for `evaluate`, never for training."""
 
-    labelled: list[Sample]
-    unlabelled: list[Sample]
-    validation: list[Sample]
-    test: list[Sample]
+    labelled: Sequence[Sample]
+    unlabelled: Sequence[Sample] = ()
+    validation: Sequence[Sample] = ()
+    test: Sequence[Sample] = ()
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ CHAPTERS = sorted([*NOTEBOOKS, *BOOK.rglob("*.md")])
 MODULES = sorted((ROOT / "nucbook").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 WRITTEN = [*MODULES, *TESTS, *CHAPTERS, *ROOT.glob("*.md"), *ROOT.glob("*.yml")]
-SAID_ELSEWHERE = {"forward", "paper", "short", "quick"}  # by torch; by training.profile.Configuration
-COMMANDS = {"house", "cli", "cli_data", "cli_methods"}  # described in running.md instead
+SAID_ELSEWHERE = {"forward", "paper", "short", "quick"}  # by torch; by profile.Configuration
+COMMANDS = {"house", "cli"}  # described in running.md instead
 
 
 def relative(file: Path) -> str:

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, replace
-from types import ModuleType
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +12,14 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import nn
 
+from nucbook import method as methods
+from nucbook.earlier import current
+from nucbook.method import Method, UnknownMethod, find, names, register
 from nucbook.nuclei import Nuclei
-from nucbook.papers import METHODS
+from nucbook.papers.baselines.config import HoVerNet
+from nucbook.profile import build as build_config
 from nucbook.sample import InvalidSample
-from nucbook.segmenter import BadModel, Card, Method, Prediction, Segmenter, find_method
+from nucbook.segmenter import BadModel, Card, Prediction, Segmenter
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Config:
 
 
 class Dark(nn.Module):
-    """Says how dark a pixel is, exactly; refuses what is no multiple of its stride."""
+    """Predicts how dark a pixel is, exactly; refuses what is no multiple of its stride."""
 
     stride = 8
 
@@ -44,7 +47,7 @@ class Dark(nn.Module):
         return self.norm(self.convolve(image))
 
 
-def maps(networks, image):
+def maps(networks, image, config):
     assert not networks["dark"].training
     assert 0 <= image.min() <= image.max() <= 1
     return torch.cat([networks["dark"](image), image], 1)
@@ -55,16 +58,13 @@ def decode(maps, config):
     return ndimage.label(maps[0] > config.threshold)[0]
 
 
-METHOD = Method("toys.dark", Config, lambda config: {"dark": Dark()}, maps, decode)
+METHOD = Method("dark", Config, lambda config: {"dark": Dark()}, maps, decode)
 
 
 @pytest.fixture
 def method(monkeypatch):
-    module = ModuleType("nucbook.papers.toys.dark")
-    module.METHOD = METHOD
-    monkeypatch.setitem(sys.modules, "nucbook.papers.toys", ModuleType("nucbook.papers.toys"))
-    monkeypatch.setitem(sys.modules, "nucbook.papers.toys.dark", module)
-    return METHOD
+    monkeypatch.setattr(methods, "_REGISTERED", {})
+    return register(METHOD)
 
 
 def segmenter(**card) -> Segmenter:
@@ -134,7 +134,7 @@ def test_a_method_may_return_overlapping_nuclei_and_need_no_network():
     two = lambda maps, config: Nuclei(
         maps.shape[1:], np.array([[0, 0, 2, 2]] * 2), [np.ones((2, 2), bool)] * 2
     )
-    method = Method("toys.two", Config, lambda config: {}, lambda networks, image: image, two)
+    method = Method("toys.two", Config, lambda config: {}, lambda networks, image, config: image, two)
     prediction = Segmenter({}, method, Config())(np.zeros((5, 7, 3), np.uint8))
     assert len(prediction.nuclei) == 2
     assert prediction.instances.max() == 1
@@ -170,7 +170,7 @@ def test_save_and_load_give_the_same_segmenter(tmp_path, method):
     np.testing.assert_array_equal(one.maps(image), two.maps(image))
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
     written = json.loads((tmp_path / "model" / "model.json").read_text())
-    assert written["method"] == "toys.dark"
+    assert written["method"] == "dark"
     assert written["version"]
     assert written["config"] == {"threshold": 0.25, "sizes": [5]}
 
@@ -222,13 +222,13 @@ def rewrite(path, change):
         ),
         (lambda f: rewrite(f / "model.json", lambda w: w["card"].pop("classes")), "does not fit .*classes"),
         (
-            lambda f: rewrite(f / "model.json", lambda w: w.update(method="toys.light")),
-            "has no method 'toys.light'",
+            lambda f: rewrite(f / "model.json", lambda w: w.update(method="light")),
+            "no method 'light'",
         ),
-        (lambda f: rewrite(f / "model.json", lambda w: w.update(method="os")), "has no method 'os'"),
+        (lambda f: rewrite(f / "model.json", lambda w: w.update(method="os")), "no method 'os'"),
         (
             lambda f: rewrite(f / "model.json", lambda w: w.update(method="..os.path")),
-            "has no method '..os.path'",
+            "no method '..os.path'",
         ),
         (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors: not a whole file"),
         (
@@ -262,7 +262,58 @@ def test_a_flipped_bit_is_noticed(tmp_path, method):
         Segmenter.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_named_can_be_trained(name):
-    assert find_method(name).name == name
-    assert callable(sys.modules[f"nucbook.papers.{name}"].train)
+# -- methods by name ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_method_of_the_book_is_found_by_its_name(name):
+    found = find(name)
+    assert found.name == name
+    assert found.config is methods.config_of(name)
+    assert (found.train is None) == (name == "classical")
+
+
+def test_a_method_is_registered_once_known_by_its_name_and_replaced(method):
+    assert find("dark") is METHOD
+    other = replace(METHOD, learns_from=lambda config: "nothing")
+    assert register(other) is find("dark") is other
+    with pytest.raises(ValueError, match="the book has a method 'unet'; give yours another name"):
+        register(replace(METHOD, name="unet"))
+
+
+def test_an_unregistered_method_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    segmenter().save(tmp_path)
+    with pytest.raises(BadModel, match=r"no method 'dark'.*must be registered first: import its module"):
+        Segmenter.load(tmp_path)
+    with pytest.raises(UnknownMethod, match="no method 'unett': did you mean 'unet'"):
+        find("unett")
+
+
+# -- models of earlier versions -----------------------------------------------------------------
+
+STORED = Path(__file__).parent / "models"
+
+
+def test_a_model_that_0_1_saved_still_loads_and_predicts_the_same():
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    found = Segmenter.load(STORED / "0.1-unet")
+    assert (found.method.name, found.config.encoder, found.config.valley) == ("unet", "resnet18", 0.1)
+    assert found.maps(image).ravel()[:3] == pytest.approx([0.4906, 0.4903, 0.4932], abs=1e-4)
+    found = Segmenter.load(STORED / "0.1-weaknucleiseg")
+    assert (found.method.name, found.config.encoder) == ("weaknucleiseg", "resnet18")
+    assert found.maps(image).probability.ravel()[:3] == pytest.approx([0.5081, 0.5095, 0.5093], abs=1e-4)
+
+
+def build(name, values):
+    return build_config(methods.config_of(name), values)
+
+
+def test_configs_of_0_1_keep_their_meaning():
+    old = {"depth": 18, "patch": 256, "crop": 96, "batch": 4, "epochs": 150, "steps": 0, "init": "scratch"}
+    old |= {"learning_rate": 1e-3, "milestones": [0.5], "precision": "bf16"}
+    new = HoVerNet("resnet18", crop=96, steps=None, learning_rate=1e-3, milestones=(0.5,), init="scratch")
+    assert build(*current("baselines.hovernet", old)) == new
+    teacher = build(*current("baselines.mean_teacher", {**old, "alpha": 0.9, "mse": 3.0}))
+    assert (teacher.hovernet, teacher.alpha, teacher.consistency) == (new, 0.9, 3.0)
+    ours = build(*current("ircr", {**old, "mse": 0.0, "alpha": 0.95, "piac": 0.2, "external": ["tissue"]}))
+    assert (ours.hovernet, ours.piac, ours.external) == (new, 0.2, ("tissue",))

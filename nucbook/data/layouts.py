@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nucbook.data.item import Item
-from nucbook.data.readers import aperio, images, labelme, matlab, paired, pannuke
-from nucbook.data.readers import cryonuseg as imagej
+from nucbook.data.readers import aperio, imagej, images, labelme, matlab, paired, pannuke
 from nucbook.sample import Sample
 
 KUMAR = json.loads((Path(__file__).parent / "kumar.json").read_text(encoding="utf-8"))

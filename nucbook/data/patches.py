@@ -41,6 +41,13 @@ class Batch:
         move = lambda tensor: tensor.to(device, non_blocking=non_blocking)
         return Batch(move(self.image), move(self.valid), **{name: move(m) for name, m in self.maps.items()})
 
+    @classmethod
+    def cat(cls, batches: Sequence[Batch]) -> Batch:
+        """Batches of the same maps as one."""
+        maps = {name: torch.cat([batch.maps[name] for batch in batches]) for name in batches[0].maps}
+        image, valid = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("image", "valid"))
+        return cls(image, valid, **maps)
+
     def __len__(self) -> int:
         return len(self.image)
 

@@ -21,7 +21,7 @@ def watershed_from_distance(
     distance: np.ndarray,
     *,
     threshold: float = 0.5,
-    depth: float = 0.15,
+    valley: float = 0.15,
     smooth: float = 1.0,
     min_area: int = 20,
 ) -> np.ndarray:
@@ -31,7 +31,7 @@ def watershed_from_distance(
     distance   : float (H, W), normalised distance to the rim, about 1 at the heart of a nucleus
                  (`targets.normalised_distance_maps`).
     threshold  : pixels of `foreground` above it belong to nuclei.
-    depth      : in units of `distance`. Two peaks are two nuclei if the valley between them lies at
+    valley     : in units of `distance`. Two peaks are two nuclei if the valley between them lies at
                  least this far below the lower peak; shallower ones are ripples of one nucleus.
     smooth     : px, σ of the Gaussian that calms `distance` first; 0 leaves it as it is.
     min_area   : px; smaller nuclei are dropped.
@@ -51,7 +51,7 @@ def watershed_from_distance(
     peaks = mask & (distance == cv2.dilate(distance, _CROSS))
     markers = cv2.connectedComponents(peaks.view(np.uint8), connectivity=4)[1]
     basins = watershed(-distance, markers, mask=mask)
-    return _tidy(_merge_shallow(basins, markers, distance, depth), min_area)
+    return _tidy(_merge_shallow(basins, markers, distance, valley), min_area)
 
 
 def split_by_distance(mask: np.ndarray, min_distance: int = 6, smooth: float = 1.5) -> np.ndarray:
@@ -73,8 +73,8 @@ def split_by_distance(mask: np.ndarray, min_distance: int = 6, smooth: float = 1
     return watershed(-distance, markers, mask=mask).astype(np.int32)
 
 
-def _merge_shallow(basins: np.ndarray, markers: np.ndarray, height: np.ndarray, depth: float) -> np.ndarray:
-    """Join basins that no valley of at least `depth` parts, from the highest pass down.
+def _merge_shallow(basins: np.ndarray, markers: np.ndarray, height: np.ndarray, valley: float) -> np.ndarray:
+    """Join basins that no valley of at least `valley` separates, from the highest pass down.
 
     That leaves the peaks of at least that dynamic (Grimaud 1992), as an h-maxima transform would.
     Two pixels side by side form a pass between their basins as high as the lower of them.
@@ -104,7 +104,7 @@ def _merge_shallow(basins: np.ndarray, markers: np.ndarray, height: np.ndarray, 
 
     for k in np.argsort(-passes, kind="stable"):
         a, b = find(first[k]), find(second[k])
-        if a != b and min(peak[a], peak[b]) - passes[k] < depth:
+        if a != b and min(peak[a], peak[b]) - passes[k] < valley:
             lower, higher = (a, b) if peak[a] < peak[b] else (b, a)
             owner[lower] = higher
     return np.array([find(i) for i in range(count)], np.int32)[basins]

@@ -21,7 +21,7 @@ except RuntimeError as error:  # "operator torchvision::nms does not exist"
     ) from error
 
 BASIC, BOTTLENECK = (64, 64, 128, 256, 512), (64, 256, 512, 1024, 2048)
-CHANNELS = {18: BASIC, 34: BASIC, 50: BOTTLENECK, 101: BOTTLENECK}
+CHANNELS = {"resnet18": BASIC, "resnet34": BASIC, "resnet50": BOTTLENECK, "resnet101": BOTTLENECK}
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, RGB: networks normalise their input themselves
 IMAGE_STD = (0.229, 0.224, 0.225)
 INITS = ("scratch", "imagenet", "tissue")
@@ -30,7 +30,7 @@ INITS = ("scratch", "imagenet", "tissue")
 class Encoder(nn.Module):
     """A ResNet (He et al. 2016) without its classifier.
 
-    depth  : 18, 34, 50 or 101.
+    name   : resnet18, resnet34, resnet50 or resnet101.
     levels : how many of the five scales (strides 2, 4, 8, 16, 32) to build and compute.
 
     Takes images in [0, 1], float (B, 3, H, W); H and W multiples of `stride` = 2**levels.
@@ -38,15 +38,15 @@ class Encoder(nn.Module):
     Parameter names are torchvision's, so its weights load as they are.
     """
 
-    def __init__(self, depth: int = 18, levels: int = 5):
+    def __init__(self, name: str = "resnet18", levels: int = 5):
         super().__init__()
-        if depth not in CHANNELS:
-            raise ValueError(f"ResNet-{depth}? Choose a depth of {sorted(CHANNELS)}.")
+        if name not in CHANNELS:
+            raise ValueError(f"encoder {name!r}? Choose one of {', '.join(CHANNELS)}.")
         if not 1 <= levels <= 5:
             raise ValueError(f"levels={levels}; a ResNet has 1 to 5 scales.")
-        self.depth, self.levels, self.stride = depth, levels, 2**levels
-        self.channels = CHANNELS[depth][:levels]
-        net = get_model(f"resnet{depth}", weights=None)
+        self.name, self.levels, self.stride = name, levels, 2**levels
+        self.channels = CHANNELS[name][:levels]
+        net = get_model(name, weights=None)
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGE_STD).view(1, 3, 1, 1), persistent=False)
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
@@ -77,11 +77,11 @@ def initialise(encoder: Encoder, init: str) -> str:
     if init == "scratch":
         return init
     try:
-        state = _imagenet(encoder.depth) if init == "imagenet" else load_file(tissue_weights(encoder.depth))
+        state = _imagenet(encoder.name) if init == "imagenet" else load_file(tissue_weights(encoder.name))
     except OSError as error:
         way_out = "check the network" if init == "imagenet" else "run `nucbook pretrain` first"
         warnings.warn(
-            f"{init} weights for ResNet-{encoder.depth} cannot be had ({error}); "
+            f"{init} weights for {encoder.name} cannot be had ({error}); "
             f"this network starts from scratch. To change that, {way_out}.",
             stacklevel=2,
         )
@@ -99,16 +99,16 @@ def initialise(encoder: Encoder, init: str) -> str:
     return init
 
 
-def _imagenet(depth: int) -> dict[str, Tensor]:
-    return get_model_weights(f"resnet{depth}").DEFAULT.get_state_dict(progress=False)
+def _imagenet(name: str) -> dict[str, Tensor]:
+    return get_model_weights(name).DEFAULT.get_state_dict(progress=False)
 
 
-def tissue_weights(depth: int) -> Path:
+def tissue_weights(name: str) -> Path:
     """Where `nucbook pretrain` puts the encoder weights it learnt on simulated tissue."""
-    return cache_folder() / f"resnet{depth}-tissue.safetensors"
+    return cache_folder() / f"{name}-tissue.safetensors"
 
 
-def weights_identity(depth: int, init: str) -> str | None:
+def weights_identity(name: str, init: str) -> str | None:
     """What tells one start from another: torchvision's name of its weights, the content of the tissue's.
 
     None for "scratch", and where the weights cannot be had: a training that begins without them is another
@@ -116,10 +116,10 @@ def weights_identity(depth: int, init: str) -> str | None:
     """
     try:
         if init == "imagenet":
-            _imagenet(depth)
-            return str(get_model_weights(f"resnet{depth}").DEFAULT)
+            _imagenet(name)
+            return str(get_model_weights(name).DEFAULT)
         if init == "tissue":
-            return hashlib.blake2b(tissue_weights(depth).read_bytes(), digest_size=8).hexdigest()
+            return hashlib.blake2b(tissue_weights(name).read_bytes(), digest_size=8).hexdigest()
     except OSError:
         pass
     return None
@@ -127,7 +127,7 @@ def weights_identity(depth: int, init: str) -> str | None:
 
 def save_tissue_weights(encoder: Encoder, path: Path | None = None) -> Path:
     """Store an encoder in half precision for `initialise(…, "tissue")`; returns the file."""
-    path = path or tissue_weights(encoder.depth)
+    path = path or tissue_weights(encoder.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     half = {
         name: (value.half() if value.is_floating_point() else value).contiguous().cpu()

@@ -61,7 +61,7 @@ class PreactivatedEncoder(nn.Module):
     the other normalisations have no counterpart there.
     """
 
-    depth, stride, channels = 50, 8, BOTTLENECK[1:]
+    name, stride, channels = "resnet50", 8, BOTTLENECK[1:]
 
     def __init__(self):
         super().__init__()
@@ -143,23 +143,23 @@ def light_branch(out_channels: int, channels: tuple[int, ...]) -> Branch:
 class HoVerNet(nn.Module):
     """HoVer-Net without the branch for classes (Graham et al. 2019, Sec. 3.1).
 
-    depth : of the ResNet encoder. 50 is the paper's network: pre-activated, at full resolution from the
-            stem on, dense branches. Any other of `Encoder`'s depths makes a light one for small
-            machines: that encoder with its usual stem, and branches of plain convolutions.
+    encoder : resnet50 is the paper's network: pre-activated, at full resolution from the stem on, dense
+              branches. Any other of `Encoder`'s names makes a light one for small machines: that encoder
+              with its usual stem, and branches of plain convolutions.
 
     Takes images in [0, 1], float (B, 3, H, W); H and W multiples of `stride`.
     Returns logits (B, 2, H, W), nucleus last, and HV maps (B, 2, H, W), horizontal first, unbounded.
-    Raises ValueError for an image of another size, and for another depth.
+    Raises ValueError for an image of another size, and for another encoder.
 
     Where the original crops (270 px in, 80 out) convolutions here pad with zeros, so that every pixel of
     a 256² image gets its answer, as IRCR-Net needs. The groups of the dense units are the released
     code's. Neither paper says how new weights are drawn; PyTorch's defaults are taken.
     """
 
-    def __init__(self, depth: int = 50):
+    def __init__(self, encoder: str = "resnet50"):
         super().__init__()
-        paper = depth == 50
-        self.encoder = PreactivatedEncoder() if paper else Encoder(depth, LIGHT_LEVELS)
+        paper = encoder == "resnet50"
+        self.encoder = PreactivatedEncoder() if paper else Encoder(encoder, LIGHT_LEVELS)
         self.stride = self.encoder.stride
         *skips, deepest = self.encoder.channels
         self.bottom = convolution(deepest, skips[-1], 1)

@@ -24,17 +24,17 @@ def block(channels_in: int, channels_out: int) -> nn.Sequential:
 class UNet(nn.Module):
     """A U-Net (Ronneberger et al. 2015) on a ResNet encoder.
 
-    out_channels : maps to predict, raw (no softmax, no sigmoid).
-    depth, levels: the encoder's.
-    width        : channels of the finest decoder block; each coarser block has twice as many, 256 at most.
+    out_channels    : maps to predict, raw (no softmax, no sigmoid).
+    encoder, levels : name and scales of the encoder.
+    width           : channels of the finest decoder block; each coarser block has twice as many, 256 at most.
 
     Takes images in [0, 1], float (B, 3, H, W); H and W multiples of `stride`.
     Returns float (B, out_channels, H, W).
     """
 
-    def __init__(self, out_channels: int, depth: int = 18, levels: int = 5, width: int = 16):
+    def __init__(self, out_channels: int, encoder: str = "resnet18", levels: int = 5, width: int = 16):
         super().__init__()
-        self.encoder = Encoder(depth, levels)
+        self.encoder = Encoder(encoder, levels)
         self.stride = self.encoder.stride
         skips = (0, *self.encoder.channels)  # the image itself is no skip
         widths = [min(width * 2**i, 256) for i in range(levels)] + [self.encoder.channels[-1]]

@@ -1,10 +1,16 @@
-"""The papers of the book, one package each, and the baselines they are compared with."""
+"""The papers of the book, one package each, and the baselines they are compared with.
 
-METHODS = (  # what `nucbook train` trains on images of one's own
-    "baselines.unet",
-    "baselines.hovernet",
-    "baselines.mean_teacher",
-    "baselines.self_training",
-    "weaknucleiseg",
-    "ircr",
-)
+METHODS names the module whose METHOD declares each method; the configuration class stands in the `config`
+module beside it, so that tables and the command line read it without PyTorch.
+"""
+
+METHODS = {
+    "classical": "baselines.classical",
+    "unet": "baselines.unet",
+    "tissue": "baselines.tissue",
+    "hovernet": "baselines.hovernet",
+    "mean_teacher": "baselines.mean_teacher",
+    "self_training": "baselines.self_training",
+    "weaknucleiseg": "weaknucleiseg.training",
+    "ircr": "ircr.training",
+}

@@ -1,40 +1,29 @@
 """Tables: grids of runs. A paper declares them in its `tables.py`; here they are found, run and shown.
 
-`nucbook/papers/<paper>/tables.py` holds METHODS, how a run is made, and TABLES, which runs there are:
+`nucbook/papers/<paper>/tables.py` holds TABLES, pure data:
 
-    @stage("*")
-    def supervised(desk, config, samples):                  # kept in the cache, shared by rows
-        segmenter, history = train(samples, config, **desk.orders())
-        desk.finished(history)
-        return {"unet": segmenter.networks["unet"].state_dict(), "seconds": history.seconds}
-
-    def run(row, context):
-        made = context.desk.do(supervised, context.config, data.load(row.dataset, "train"))
-        segmenter = ...                                     # networks(context.config) with made["unet"]
-        measured = {name: Measured(...) for name in context.measured_on}
-        return RunResult(measured, seconds=made["seconds"])
-
-    METHODS = {"unet": Recipe(Config, run)}
-    TABLES = {"floor": Table("baselines", "floor", "What labels are worth.", columns={"AJI": "aji"}, rows=(
-        Row("U-Net", "baselines.unet", "kumar", measured_on=("kumar", "tnbc", "consep")),
+    TABLES = {"slides": Table("baselines", "slides", "What labels are worth.", columns={"AJI": "aji"}, rows=(
+        Row("U-Net", "unet", "kumar", measured_on=("kumar", "tnbc", "consep")),
     ))}
 
-`nucbook table baselines/floor` then is `run_table(find("baselines/floor"))`.
+`nucbook table baselines/slides` then is `run_table(find("baselines/slides"))`: the method "unet" is found by
+its name, its samples are prepared, it is trained in stages and measured.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
-from types import ModuleType
 
 import pandas as pd
 
 import nucbook.papers
-from nucbook.rows import Recipe, Row, Table
+from nucbook.rows import Row, Table
 
 
 @cache
@@ -57,34 +46,33 @@ def papers() -> list[str]:
 def find(address: str) -> Table:
     """The table of an address, as "ircr/2"; raises ValueError that lists those there are."""
     paper, _, name = address.partition("/")
-    tables = _module(paper).TABLES
+    tables = tables_of(paper)
     if name not in tables:
         raise ValueError(f"no table {address!r}; there are {', '.join(f'{paper}/{key}' for key in tables)}.")
     return tables[name]
 
 
-def recipe(method: str) -> Recipe:
-    """How runs of a method ("baselines.unet") are made; raises ValueError that lists those there are."""
-    paper, _, name = method.partition(".")
-    recipes = _module(paper).METHODS
-    if name not in recipes:
-        raise ValueError(f"no method {method!r}; there are {', '.join(f'{paper}.{key}' for key in recipes)}.")
-    return recipes[name]
+def select(table: Table, names: Sequence[str] | None, labels: str | None = None) -> list[Row]:
+    """Rows by name or alias, all for None, and by their labels; raises ValueError with the nearest names."""
+    known = {key: row for row in table.rows for key in (row.name, row.alias) if key}
+    for name in names or ():
+        if name not in known:
+            near = get_close_matches(name, known, n=3, cutoff=0.4) or list(known)[:3]
+            raise ValueError(
+                f"no row {name!r} in {table.address}; nearest: {', '.join(near)}. "
+                f"`nucbook table {table.address} --list` shows all {len(table.rows)}."
+            )
+    of_labels = {row.labels for row in table.rows}
+    if labels is not None and labels not in of_labels:
+        raise ValueError(
+            f"no row of {table.address} has labels {labels!r}; there are {', '.join(sorted(of_labels))}."
+        )
+    chosen = [row for row in table.rows if not names or row.name in names or row.alias in names]
+    return [row for row in chosen if labels is None or row.labels == labels]
 
 
-def select(table: Table, names: list[str] | None) -> list[Row]:
-    """Rows by name or alias, all for None; raises ValueError that lists them."""
-    if not names:
-        return list(table.rows)
-    known = {key for row in table.rows for key in (row.name, row.alias) if key}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        rows = ", ".join(dict.fromkeys(f"{row.name} ({row.alias or row.name})" for row in table.rows))
-        raise ValueError(f"no row {unknown[0]!r} in {table.paper}/{table.name}; its rows are {rows}.")
-    return [row for row in table.rows if row.name in names or row.alias in names]
-
-
-def _module(paper: str) -> ModuleType:
+def tables_of(paper: str) -> dict[str, Table]:
+    """The tables of a paper by name; raises ValueError that lists the papers that have some."""
     if paper not in papers():
         raise ValueError(f"no tables of {paper!r}; papers with tables: {', '.join(papers()) or 'none yet'}.")
-    return importlib.import_module(f"nucbook.papers.{paper}.tables")
+    return importlib.import_module(f"nucbook.papers.{paper}.tables").TABLES

@@ -6,8 +6,10 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from nucbook.results import Results
-from nucbook.rows import Table
+from nucbook.rows import Column, Table
 from nucbook.tables import published
+from nucbook.tables.pairs import p_value
+from nucbook.tables.plan import runs
 
 NOT_RUN = "not run"
 INDEX = ["row", "dataset", "labels"]
@@ -27,27 +29,78 @@ def compare(
     printed : what was published; None = `published()`.
 
     Returns a frame of floats: a row for each (row, dataset, labels), columns (metric, what) with what =
-    published, published std, measured, std, runs, difference, in the paper's unit; NaN where there is
-    none. std is over runs (seeds and folds) and needs two. Raises NotMeasured as `measured` does.
+    published, published std, measured, std, runs, older, difference, in the column's unit; NaN where there is
+    none. std is over runs (seeds and folds) and needs two. Runs of what the row is today stand before older
+    ones; `older` counts the runs that are shown although the row has changed since. Of a column of
+    p-values, `measured` is one p-value over the images of all runs. Raises NotMeasured as `measured` does.
     """
-    keys = list(dict.fromkeys(table.columns.values()))
-    ours = measured(table, profile, results).reindex(columns=[*INDEX, *keys])
-    ours = ours.astype(dict.fromkeys(keys, float))  # a column of None has no mean
+    ours = _today(table, profile, measured(table, profile, results))
     theirs = _published(table, published() if printed is None else printed)
     index = _index(table, theirs, ours)
     columns = {}
-    for metric, key in table.columns.items():
+    for metric, column in table.columns.items():
         says = theirs[theirs.metric == metric].set_index(INDEX)[["value", "std"]].reindex(index)
-        found = ours.groupby(INDEX)[key].agg(["mean", "std", "count"]).reindex(index)
+        found = _cells(ours, column).reindex(index)
         columns |= {
             (metric, "published"): says["value"],
             (metric, "published std"): says["std"],
-            (metric, "measured"): found["mean"] * table.unit,
-            (metric, "std"): found["std"] * table.unit,
+            (metric, "measured"): found["mean"],
+            (metric, "std"): found["std"],
             (metric, "runs"): found["count"].fillna(0),
-            (metric, "difference"): found["mean"] * table.unit - says["value"],
+            (metric, "older"): ours.groupby(INDEX)["older"].sum().reindex(index).fillna(0),
+            (metric, "difference"): found["mean"] - says["value"],
         }
     return pd.DataFrame(columns, index=index)
+
+
+def numbers(frame: pd.DataFrame, column: Column) -> pd.Series:
+    """A column's number in each line of a results frame, in its unit; NaN where it was not measured."""
+    if column.where:
+        values = [_mean_of_some(images, column) for images in frame["per_image"]]
+        return pd.Series(values, frame.index, float) * column.unit
+    if column.stored not in frame:
+        return pd.Series(float("nan"), frame.index)
+    return frame[column.stored].astype(float) * column.unit
+
+
+def _mean_of_some(images: list[dict], column: Column) -> float:
+    """The mean over the images with the column's facts, NaN where there is none."""
+    counted = [
+        image[column.key]
+        for image in images
+        if image.get(column.key) is not None and all(image.get(k) in v for k, v in column.where.items())
+    ]
+    return sum(counted) / len(counted) if counted else float("nan")
+
+
+def _cells(ours: pd.DataFrame, column: Column) -> pd.DataFrame:
+    """mean, std and count over the runs of each (row, dataset, labels)."""
+    if not column.against:
+        values = ours[INDEX].assign(value=numbers(ours, column))
+        return values.groupby(INDEX)["value"].agg(["mean", "std", "count"])
+    found = {}
+    for (row, *cell), own in ours.groupby(INDEX):
+        base = ours[(ours.row == column.against) & (ours[INDEX[1:]] == cell).all(axis=1)]
+        if row != column.against and len(base):
+            found[(row, *cell)] = {
+                "mean": p_value(own, base, column.key),
+                "std": float("nan"),
+                "count": len(own),
+            }
+    index = pd.MultiIndex.from_tuples(found, names=INDEX) if found else ours[:0].set_index(INDEX).index
+    return pd.DataFrame(list(found.values()), index, ["mean", "std", "count"])
+
+
+def _today(table: Table, profile: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a column `older`; where a cell has runs of what the row is today, those alone."""
+    seeds = sorted(set(frame["seed"]))
+    known = {(row.name, row.labels, run.identity) for row, run, _ in runs(table, None, seeds, profile)}
+    rows = {row.name for row in table.rows}
+    cells = zip(frame["row"], frame["labels"], frame["run"])
+    older = pd.Series([c[0] in rows and c not in known for c in cells], frame.index, bool)
+    frame = frame.assign(older=older)
+    renewed = ~frame.groupby(INDEX)["older"].transform("all") if len(frame) else older
+    return frame[~(older & renewed)]
 
 
 def measured(table: Table, profile: str, results: Results | None = None) -> pd.DataFrame:
@@ -77,7 +130,7 @@ def render(
     To stay narrow it leaves out a data set or kind of labels that is the same in all rows, and the name
     of the metric where there is one alone.
     """
-    texts = as_text(compare(table, profile, results, printed), profile, table.unit)
+    texts = as_text(compare(table, profile, results, printed), table, profile)
     texts = texts.droplevel([name for name in INDEX[1:] if texts.index.unique(name).size == 1])
     if texts.columns.unique(0).size == 1:
         texts = texts.droplevel(0, axis=1)
@@ -90,28 +143,28 @@ def markdown(
     table: Table, profile: str = "short", results: Results | None = None, printed: pd.DataFrame | None = None
 ) -> str:
     """The same as a Markdown table."""
-    texts = as_text(compare(table, profile, results, printed), profile, table.unit)
+    texts = as_text(compare(table, profile, results, printed), table, profile)
     head = [*INDEX, *(f"{metric} {what}".strip() for metric, what in texts.columns)]
     rows = [[*index, *cells] for index, cells in zip(texts.index, texts.to_numpy().tolist())]
     bar = lambda cells: "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
     return "\n".join([bar(head), bar(["---"] * 3 + ["---:"] * (len(head) - 3)), *map(bar, rows)])
 
 
-def as_text(numbers: pd.DataFrame, profile: str, unit: float) -> pd.DataFrame:
+def as_text(numbers: pd.DataFrame, table: Table, profile: str) -> pd.DataFrame:
     """What `compare` returns, as texts: published, measured (mean ± std, n), difference.
 
     A table of which nothing is published shows what was measured alone.
     """
-    digits = 1 if unit == 100 else 3
     texts = {}
     for metric in numbers.columns.get_level_values(0).unique():
-        part = numbers[metric]
+        part, column = numbers[metric], table.columns[metric]
+        digits = 1 if column.unit == 100 else 3
         texts[metric, "published"] = [
             _number(value, std, digits) for value, std in part[["published", "published std"]].values
         ]
         texts[metric, f"measured ({profile})"] = [
-            f"{_number(mean, std, digits)} (n={runs:.0f})" if runs else NOT_RUN
-            for mean, std, runs in part[["measured", "std", "runs"]].values
+            f"{_number(mean, std, digits)} (n={runs:.0f}{', older' if older else ''})" if runs else NOT_RUN
+            for mean, std, runs, older in part[["measured", "std", "runs", "older"]].values
         ]
         texts[metric, "difference"] = ["–" if pd.isna(d) else f"{d:+.{digits}f}" for d in part.difference]
     shown = pd.DataFrame(texts, index=numbers.index)
@@ -127,9 +180,11 @@ def _number(value: float, std: float, digits: int) -> str:
 
 
 def _legend(profile: str) -> str:
-    if profile == "paper":
-        return "Measured: the paper's sizes and schedules; mean ± standard deviation over n runs."
-    return "Measured at short: a small fixed budget, no reproduction; mean ± standard deviation over n runs."
+    what = (
+        "the paper's sizes and schedules" if profile == "paper" else "a small fixed budget, no reproduction"
+    )
+    runs = "mean ± standard deviation over n runs; older: the row has changed since"
+    return f"Measured at {profile}: {what}; {runs}."
 
 
 def _published(table: Table, printed: pd.DataFrame) -> pd.DataFrame:

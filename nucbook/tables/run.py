@@ -12,31 +12,16 @@ from typing import Any
 
 import torch
 
+from nucbook import measure
+from nucbook.method import find
+from nucbook.profile import schedule
 from nucbook.results import Results
-from nucbook.rows import Context, Measured, Row, Run, RunResult, Table
-from nucbook.tables import recipe, select
+from nucbook.rows import Measured, Run, RunResult, Table
+from nucbook.segmenter import train_on
 from nucbook.tables.machine import cores, device_name, versions
+from nucbook.tables.plan import Job, Line, as_list, place, plan
 from nucbook.training.prepare import agreed, first_process
-from nucbook.training.profile import profile as profile_in_force
-from nucbook.training.profile import resolve, schedule
-from nucbook.training.stages import Desk, OutOfTime
-
-Line = dict[str, Any]
-
-
-@dataclass
-class Job:
-    """One run, and the cells of the table it still has to fill: (row, data set) each."""
-
-    run: Run
-    config: Any
-    profile: str
-    cells: list[tuple[Row, str]] = field(default_factory=list)
-
-    @property
-    def measured_on(self) -> tuple[str, ...]:
-        """The data sets of the cells."""
-        return tuple(dict.fromkeys(dataset for _, dataset in self.cells))
+from nucbook.training.stages import OutOfTime, StageRunner
 
 
 @dataclass
@@ -57,10 +42,11 @@ def run_table(
     table: Table,
     *,
     rows: Sequence[str] | None = None,
-    seeds: int = 1,
+    seeds: int | Sequence[int] = 1,
     profile: str | None = None,
     minutes: float | None = None,
     changes: Mapping[str, Any] | None = None,
+    labels: str | None = None,
     results: Results | None = None,
     workers: int = 1,
     executor: Executor | None = None,
@@ -69,21 +55,27 @@ def run_table(
     """Run the rows of a table that have no result yet.
 
     rows     : names or aliases; None = all.
-    seeds    : runs of each row, with seeds 0, 1, ….
+    seeds    : runs of each row, with seeds 0, 1, …, or the seeds themselves.
     minutes  : time limit of this call. What is being trained keeps a checkpoint; the next call goes on.
     changes  : config fields changed from the command line, over the row's own. What comes of it is a row
                of its own, "SPN, spn_steps=500", and leaves the one it was made from as it is.
+    labels   : only the rows of these labels, as "1/32".
     results  : where lines go; None = the paper's file.
     workers  : processes at a time on this machine; 1 = in this one.
     executor : runs the jobs elsewhere instead, as `dask.distributed.Client().get_executor()` on a cluster.
 
-    Only this process writes results, one line at a time. A run that fails does not stop the others;
-    the errors are raised together at the end, as an ExceptionGroup. Raises ValueError for an unknown
-    row, method or config field.
+    Only this process writes results, one line at a time. All data that the runs need is looked for first:
+    MissingDataset is raised before anything is trained. A run that fails does not stop the others; the errors
+    are raised together at the end, as an ExceptionGroup. Raises ValueError for an unknown row, method,
+    config field or metric.
     """
     results = results or Results(table.paper)
     deadline = None if minutes is None else time.time() + 60 * minutes
-    jobs, copies = agreed(plan(table, rows, seeds, profile, changes, results))
+    jobs, copies = agreed(plan(table, rows, seeds, profile, changes, results, labels))
+    measure.wanted_of_a_set(table.columns.values())
+    for job in jobs:
+        for row, _ in job.cells:
+            measure.require(row, find(row.method), job.config, job.profile, table.tested)
     outcome, failed = Outcome(copied=len(copies)), []
     _write(results, copies)
     for job, made in _executed(table, jobs, deadline, workers, executor, progress):
@@ -97,78 +89,39 @@ def run_table(
             made.add_note(f"in row {row.name!r}, {row.labels}, seed {job.run.seed}, fold {job.run.fold}")
             failed.append(made)
     if failed:
-        raise ExceptionGroup(f"{len(failed)} runs of {table.paper}/{table.name} failed", failed)
+        raise ExceptionGroup(f"{len(failed)} runs of {table.address} failed", failed)
     return outcome
-
-
-def plan(
-    table: Table,
-    rows: Sequence[str] | None,
-    seeds: int,
-    profile: str | None,
-    changes: Mapping[str, Any] | None,
-    results: Results,
-) -> tuple[list[Job], list[Line]]:
-    """What is missing: jobs, one a run, and lines to be copied from the same runs in other tables.
-
-    Other tables are those of all papers whose results lie in the same folder.
-    """
-    chosen = profile_in_force(profile)
-    here, anywhere = set(), {}
-    for path in sorted({results.path, *results.path.parent.glob("*.jsonl")}):
-        for line in Results(path).lines():
-            measured = (line["run"], line["profile"], line["config"]["measured_on"])
-            anywhere[measured] = line
-            if (line["paper"], line["table"]) == (table.paper, table.name):
-                here.add((*measured, line["row"], line["labels"]))
-    jobs: dict[str, Job] = {}
-    copies = []
-    for row, run, config in _runs(table, rows, seeds, chosen, changes):
-        for dataset in row.measured_on:
-            measured = (run.identity, chosen, dataset)
-            if (*measured, row.name, row.labels) in here:
-                continue
-            if measured in anywhere:
-                copies.append({**anywhere[measured], **_place(table, row, dataset)})
-            else:
-                jobs.setdefault(run.identity, Job(run, config, chosen)).cells.append((row, dataset))
-    return list(jobs.values()), copies
-
-
-def _runs(table: Table, rows, seeds: int, profile: str, changes) -> Iterator[tuple[Row, Run, Any]]:
-    for row in select(table, rows):
-        method = recipe(row.method).config
-        config = resolve(method, row.dataset, profile, row.changes, changes)
-        if config != resolve(method, row.dataset, profile, row.changes):
-            changed = (f"{name}={value}" for name, value in changes.items())
-            row = replace(row, name=", ".join([row.name, *changed]))
-        init = getattr(config, "init", "scratch")
-        for seed in range(seeds):
-            for fold in range(row.folds):
-                run = Run(row.method, asdict(config), row.dataset, row.split, row.labels, fold, seed, init)
-                yield row, run, config
 
 
 def do(table: Table, job: Job, deadline: float | None, progress: bool) -> list[Line]:
     """One job, wherever it runs; returns its results lines, one a cell.
 
-    deadline : seconds since the epoch, or None.
-    Raises OutOfTime at the deadline, ValueError where the recipe leaves out a data set.
+    deadline : seconds since the epoch, or None. Raises OutOfTime at the deadline.
     """
     minutes = None if deadline is None else max(deadline - time.time(), 0) / 60
-    desk = Desk(seed=job.run.seed, minutes=minutes, progress=progress)
+    runner = StageRunner(seed=job.run.seed, minutes=minutes, progress=progress)
+    return _lines(table, job, result_of(table, job, runner))
+
+
+def result_of(table: Table, job: Job, runner: StageRunner) -> RunResult:
+    """Train what a job wants and measure it on the data sets of its cells."""
     row, _ = job.cells[0]
-    context = Context(job.run, job.config, job.profile, job.measured_on, desk)
-    made = recipe(row.method).run(row, context)
-    left_out = [name for name in job.measured_on if name not in made.measured]
-    if left_out:
-        raise ValueError(f"the recipe of {row.method!r} did not measure {', '.join(left_out)}.")
-    return _lines(table, job, made)
+    method = find(row.method)
+    parts = measure.parts_of(row, method, job.config, job.profile, job.run.seed, job.run.fold)
+    segmenter, trained = train_on(method, job.config, parts, runner)
+    columns = table.columns.values()
+    also, costs = measure.wanted_of_a_set(columns), measure.costs(method, job.config, columns)
+    measured = {}
+    for name in job.measured_on:
+        samples = parts.test or measure.tested_on(name, job.profile, table.tested(name))
+        found = measure.score(lambda image: segmenter(image).nuclei, samples, also)
+        measured[name] = replace(found, metrics={**found.metrics, **costs})
+    return RunResult(measured, trained.init, trained.selection, trained.seconds)
 
 
 def _lines(table: Table, job: Job, made: RunResult) -> list[Line]:
     return [
-        _place(table, row, dataset)
+        place(table, row, dataset, made.measured[dataset].data)
         | _numbers(made.measured[dataset])
         | {
             "run": job.run.identity,
@@ -182,25 +135,16 @@ def _lines(table: Table, job: Job, made: RunResult) -> list[Line]:
             "device": device_name(),
             "versions": versions(),
             "config": {
-                **job.run.config,
+                **asdict(job.config),
                 "method": job.run.method,
                 "learnt_from": job.run.dataset,
                 "split": job.run.split,
                 "measured_on": dataset,
+                "part": as_list(table.tested(dataset)),
             },
         }
         for row, dataset in job.cells
     ]
-
-
-def _place(table: Table, row: Row, dataset: str) -> Line:
-    return {
-        "paper": table.paper,
-        "table": table.name,
-        "row": row.name,
-        "dataset": table.spell(dataset),
-        "labels": row.labels,
-    }
 
 
 def _numbers(measured: Measured) -> Line:
@@ -212,7 +156,7 @@ def _numbers(measured: Measured) -> Line:
     }
 
 
-def _write(results: Results, written: Sequence[Line]):
+def _write(results: Results, written: Sequence[Line]) -> None:
     if first_process():
         for line in written:
             results.append(line)
@@ -230,7 +174,7 @@ def _executed(
     if executor is None and workers == 1:
         for job in jobs:
             try:
-                made = do(table, job, deadline, progress)
+                made: list[Line] | Exception = do(table, job, deadline, progress)
             except Exception as error:
                 made = error
             yield job, made

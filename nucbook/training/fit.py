@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from nucbook.rows import fingerprint
+from nucbook.fingerprint import fingerprint
 from nucbook.training import checkpoint as checkpoints
 from nucbook.training.ema import Average
 from nucbook.training.prepare import (

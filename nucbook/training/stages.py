@@ -5,19 +5,19 @@ the user's cache under the hash of all those, so rows that share a teacher train
 killed run resumes at its stage, and within it at its checkpoint.
 
     @stage("steps", "learning_rate")                        # the config fields it reads
-    def teacher(desk, config, samples):
-        torch.manual_seed(desk.seed)
+    def teacher(runner, config, samples):
+        torch.manual_seed(runner.seed)
         models = {"unet": UNet(2)}
-        history = desk.fit(step, models, batches(samples), steps=config.steps,
+        history = runner.fit(step, models, batches(samples), steps=config.steps,
                            learning_rate=config.learning_rate)
         return {"unet": models["unet"].state_dict(), "history": asdict(history)}
 
     @stage("threshold")
-    def pseudo_labels(desk, config, samples, teacher): ...
+    def pseudo_labels(runner, config, samples, teacher): ...
 
-    desk = Desk(seed=0, minutes=9)
-    trained = desk.do(teacher, config, samples)             # trained now, or read from the cache
-    labels = desk.do(pseudo_labels, config, samples, trained)
+    runner = StageRunner(seed=0, minutes=9)
+    trained = runner.do(teacher, config, samples)             # trained now, or read from the cache
+    labels = runner.do(pseudo_labels, config, samples, trained)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from nucbook.cache import cache_folder
-from nucbook.rows import fingerprint
+from nucbook.fingerprint import fingerprint
 from nucbook.training import files
 from nucbook.training.fit import History, fit
 from nucbook.training.prepare import agreed, first_process
@@ -63,7 +63,7 @@ class Only:
 
 
 def stage(*reads: str, version: int = 1) -> Callable[[Callable], Callable]:
-    """Declare a function as a stage; call it through `Desk.do`.
+    """Declare a function as a stage; call it through `StageRunner.do`.
 
     reads   : names of the config fields it reads; the config it gets shows no others. "*" = all.
     version : raise it when the function's meaning changes, and what older code cached is not used.
@@ -77,7 +77,7 @@ def stage(*reads: str, version: int = 1) -> Callable[[Callable], Callable]:
 
 
 @dataclass(frozen=True)
-class Desk:
+class StageRunner:
     """Where the stages of one run are done.
 
     seed     : of everything random in them.
@@ -143,7 +143,7 @@ class Desk:
         return True
 
     def fit(self, *args: Any, **kwargs: Any) -> History:
-        """`nucbook.training.fit` with the desk's `orders`.
+        """`nucbook.training.fit` with the runner's `orders`.
 
         A stage that calls it twice names its parts by `stage=`. Raises OutOfTime where the limit stops it.
         """

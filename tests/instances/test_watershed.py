@@ -43,21 +43,21 @@ def test_true_maps_give_the_true_nuclei_back():
     assert same_partition(found, labels)
 
 
-@pytest.mark.parametrize(("depth", "count"), [(0.1, 2), (0.15, 2), (0.25, 1)])
-def test_a_valley_parts_nuclei_if_it_is_deep_enough(depth, count):
+@pytest.mark.parametrize(("valley", "count"), [(0.1, 2), (0.15, 2), (0.25, 1)])
+def test_a_valley_parts_nuclei_if_it_is_deep_enough(valley, count):
     profile = np.interp(np.arange(41), [0, 10, 20, 30, 40], [0.3, 0.8, 0.5, 0.7, 0.3])  # the valley: 0.2
-    found = watershed_from_distance(np.ones((9, 41)), np.tile(profile, (9, 1)), depth=depth, smooth=0)
+    found = watershed_from_distance(np.ones((9, 41)), np.tile(profile, (9, 1)), valley=valley, smooth=0)
     assert found.max() == count
 
 
 @settings(deadline=None, max_examples=40)
 @given(hnp.arrays(np.int32, (12, 13), elements=st.integers(0, 20)), st.integers(1, 8))
-def test_as_many_nuclei_as_the_h_maxima_transform_has_maxima(heights, depth):
-    found = watershed_from_distance(np.ones(heights.shape), heights, depth=depth, smooth=0, min_area=1)
+def test_as_many_nuclei_as_the_h_maxima_transform_has_maxima(heights, valley):
+    found = watershed_from_distance(np.ones(heights.shape), heights, valley=valley, smooth=0, min_area=1)
     sides = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])  # water passes over sides, not corners
     padded = np.pad(heights, 1, constant_values=-100)
-    # 0.5 less: a valley of just `depth` parts two nuclei
-    filled = reconstruction(padded - (depth - 0.5), padded, footprint=sides)
+    # 0.5 less: a valley of just `valley` separates two nuclei
+    filled = reconstruction(padded - (valley - 0.5), padded, footprint=sides)
     assert found.max() == label(local_maxima(filled, connectivity=1), connectivity=1).max()
 
 

@@ -14,9 +14,11 @@ from nucbook.networks.encoder import (
 )
 
 
-@pytest.mark.parametrize(("depth", "levels"), [(18, 4), (34, 5), (50, 3), (101, 1)])
-def test_one_map_a_scale(depth, levels):
-    encoder = Encoder(depth, levels).eval()
+@pytest.mark.parametrize(
+    ("name", "levels"), [("resnet18", 4), ("resnet34", 5), ("resnet50", 3), ("resnet101", 1)]
+)
+def test_one_map_a_scale(name, levels):
+    encoder = Encoder(name, levels).eval()
     with torch.no_grad():
         maps = encoder(torch.rand(1, 3, 64, 96))
     expected = [(1, c, 64 // 2 ** (i + 1), 96 // 2 ** (i + 1)) for i, c in enumerate(encoder.channels)]
@@ -25,7 +27,7 @@ def test_one_map_a_scale(depth, levels):
 
 def test_agrees_with_torchvision():
     torch.manual_seed(0)
-    net, encoder = resnet18().eval(), Encoder(18).eval()
+    net, encoder = resnet18().eval(), Encoder("resnet18").eval()
     encoder.load_state_dict(net.state_dict(), strict=False)
     image = torch.rand(1, 3, 64, 64)
     seen = []
@@ -36,7 +38,7 @@ def test_agrees_with_torchvision():
 
 
 @pytest.mark.parametrize(
-    ("options", "why"), [({"depth": 20}, "Choose a depth of"), ({"levels": 6}, "1 to 5")]
+    ("options", "why"), [({"name": "resnet20"}, "Choose one of"), ({"levels": 6}, "1 to 5")]
 )
 def test_refuses_what_it_cannot_build(options, why):
     with pytest.raises(ValueError, match=why):
@@ -45,37 +47,37 @@ def test_refuses_what_it_cannot_build(options, why):
 
 def test_weights_from_tissue_reach_every_tensor(tmp_path, monkeypatch):
     monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path))
-    teacher = Encoder(18, 4)
+    teacher = Encoder("resnet18", 4)
     save_tissue_weights(teacher)
-    assert tissue_weights(18).stat().st_size < 6e6
-    pupil = Encoder(18, 4)
+    assert tissue_weights("resnet18").stat().st_size < 6e6
+    pupil = Encoder("resnet18", 4)
     assert initialise(pupil, "tissue") == "tissue"
     for name, value in teacher.state_dict().items():
         assert torch.allclose(pupil.state_dict()[name].float(), value.float(), atol=1e-3)
     with pytest.warns(UserWarning, match="do not reach"):
-        initialise(Encoder(18, 5), "tissue")
+        initialise(Encoder("resnet18", 5), "tissue")
 
 
 def test_missing_weights_are_said_and_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path))
     with pytest.warns(UserWarning, match=r"starts from scratch.*nucbook pretrain"):
-        assert initialise(Encoder(18, 2), "tissue") == "scratch"
-    assert weights_identity(18, "tissue") is weights_identity(18, "scratch") is None
-    save_tissue_weights(Encoder(18, 4))
-    one = weights_identity(18, "tissue")
-    save_tissue_weights(Encoder(18, 4))
-    assert None is not one != weights_identity(18, "tissue")
+        assert initialise(Encoder("resnet18", 2), "tissue") == "scratch"
+    assert weights_identity("resnet18", "tissue") is weights_identity("resnet18", "scratch") is None
+    save_tissue_weights(Encoder("resnet18", 4))
+    one = weights_identity("resnet18", "tissue")
+    save_tissue_weights(Encoder("resnet18", 4))
+    assert None is not one != weights_identity("resnet18", "tissue")
     with pytest.raises(ValueError, match="init 'coco'"):
-        initialise(Encoder(18, 2), "coco")
+        initialise(Encoder("resnet18", 2), "coco")
 
 
 def test_a_start_without_the_imagenet_weights_is_another_start(monkeypatch):
     """So nothing that was cached, or broken off, without them passes for a training that began with them."""
 
-    def refused(depth):
+    def refused(name):
         raise OSError("no route to host")
 
     monkeypatch.setattr(encoder, "_imagenet", refused)
-    assert weights_identity(34, "imagenet") is None
-    monkeypatch.setattr(encoder, "_imagenet", lambda depth: {})
-    assert weights_identity(34, "imagenet") == "ResNet34_Weights.IMAGENET1K_V1"
+    assert weights_identity("resnet34", "imagenet") is None
+    monkeypatch.setattr(encoder, "_imagenet", lambda name: {})
+    assert weights_identity("resnet34", "imagenet") == "ResNet34_Weights.IMAGENET1K_V1"

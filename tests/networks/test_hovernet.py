@@ -8,9 +8,11 @@ from nucbook.networks import initialise
 from nucbook.networks.hovernet import HoVerNet, PreactivatedEncoder, ResidualUnit
 
 
-@pytest.mark.parametrize(("depth", "size"), [(50, (48, 32)), (18, (64, 96)), (34, (32, 32))])
-def test_maps_have_the_images_size(depth, size):
-    network = HoVerNet(depth).eval()
+@pytest.mark.parametrize(
+    ("encoder", "size"), [("resnet50", (48, 32)), ("resnet18", (64, 96)), ("resnet34", (32, 32))]
+)
+def test_maps_have_the_images_size(encoder, size):
+    network = HoVerNet(encoder).eval()
     with torch.no_grad():
         logits, hv = network(torch.rand(2, 3, *size))
     assert logits.shape == hv.shape == (2, 2, *size)
@@ -26,11 +28,11 @@ def test_paper_network_starts_at_full_resolution_and_ends_at_an_eighth():
         (1, 2048, 4, 6),
     ]
     assert all((m >= 0).all() for m in maps)  # each layer ends activated
-    assert [HoVerNet(depth).stride for depth in (50, 18)] == [8, 16]
+    assert [HoVerNet(name).stride for name in ("resnet50", "resnet18")] == [8, 16]
 
 
 def test_paper_network_has_45_million_weights():
-    network = HoVerNet(50)
+    network = HoVerNet("resnet50")
     weights = lambda module: sum(weight.numel() for weight in module.parameters())
     convolutions = lambda net: sum(weight.numel() for weight in net.parameters() if weight.ndim == 4)
     assert weights(network) == 45_028_676
@@ -53,10 +55,10 @@ def test_a_residual_unit_adds_to_what_comes_in():
     assert torch.equal(unit(x), x)  # not even a ReLU in between
 
 
-@pytest.mark.parametrize("depth", [50, 18])
-def test_a_gradient_reaches_every_weight_but_not_from_one_branch_to_the_other(depth):
+@pytest.mark.parametrize("encoder", ["resnet50", "resnet18"])
+def test_a_gradient_reaches_every_weight_but_not_from_one_branch_to_the_other(encoder):
     torch.manual_seed(0)
-    network = HoVerNet(depth)
+    network = HoVerNet(encoder)
     image = torch.rand(2, 3, 32, 32)
     untouched = lambda: {
         name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()
@@ -70,7 +72,7 @@ def test_a_gradient_reaches_every_weight_but_not_from_one_branch_to_the_other(de
 def test_weights_of_a_plain_resnet_fit_its_convolutions(tmp_path, monkeypatch):
     torch.manual_seed(0)
     plain, encoder = resnet50(), PreactivatedEncoder()
-    monkeypatch.setattr("nucbook.networks.encoder._imagenet", lambda depth: plain.state_dict())
+    monkeypatch.setattr("nucbook.networks.encoder._imagenet", lambda name: plain.state_dict())
     with pytest.warns(UserWarning, match=r"do not reach \d+ tensors, layer1\.0\.activation2\.0\.weight"):
         assert initialise(encoder, "imagenet") == "imagenet"
     taken = encoder.state_dict()
@@ -79,10 +81,10 @@ def test_weights_of_a_plain_resnet_fit_its_convolutions(tmp_path, monkeypatch):
         assert weight.ndim < 4 or torch.equal(weight, plain.state_dict()[name]), name
 
 
-def test_refuses_sizes_it_would_misalign_and_depths_there_are_not():
+def test_refuses_sizes_it_would_misalign_and_encoders_there_are_not():
     with pytest.raises(ValueError, match="multiples of 8"):
-        HoVerNet(50)(torch.rand(1, 3, 36, 64))
+        HoVerNet("resnet50")(torch.rand(1, 3, 36, 64))
     with pytest.raises(ValueError, match="multiples of 16"):
-        HoVerNet(18)(torch.rand(1, 3, 40, 64))
-    with pytest.raises(ValueError, match="ResNet-20"):
-        HoVerNet(20)
+        HoVerNet("resnet18")(torch.rand(1, 3, 40, 64))
+    with pytest.raises(ValueError, match="resnet20"):
+        HoVerNet("resnet20")

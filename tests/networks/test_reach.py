@@ -19,12 +19,12 @@ def test_stacked_convolutions_see_two_pixels_more_each(layers):
 
 
 def test_more_scales_see_further():
-    widths = [width_of(reach(UNet(1, 18, levels), 256, images=2)) for levels in (1, 4)]
+    widths = [width_of(reach(UNet(1, "resnet18", levels), 256, images=2)) for levels in (1, 4)]
     assert widths[0] < widths[1]
 
 
 def test_the_network_is_left_as_it_was():
-    network = Encoder(18, 1)
+    network = Encoder("resnet18", 1)
     layer = nn.Sequential(network.conv1, network.bn1)
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     layer.train()

@@ -1,4 +1,4 @@
-"""A paper of toys: runs that cost nothing and count how often they are run."""
+"""A paper of toys: runs that cost nothing and count how often they are run, on tiny files."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ import sys
 import pytest
 
 import nucbook.papers
+from tests.data.layouts import write
 
 TABLES = """
 import os
-from dataclasses import dataclass, replace
-from nucbook.rows import Measured, Recipe, Row, RunResult, Table
-from nucbook.training.stages import OutOfTime, stage
+from dataclasses import replace
 
-@dataclass(frozen=True)
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import nn
+
+from nucbook import Method, Trained, method
+from nucbook.profile import configuration
+from nucbook.rows import Row, Table
+from nucbook.training import History
+from nucbook.training.stages import stage
+
+@configuration
 class Config:
     steps: int = 100
     gain: float = 0.1
@@ -35,28 +45,33 @@ class Config:
         return cls(steps=1)
 
 @stage("steps", "gain")
-def training(desk, config, dataset):
+def training(runner, config, dataset):
     with open(os.environ["TOYS_LOG"], "a") as log:
         log.write(f"train {dataset} {config.gain}\\n")
-    return {"skill": config.gain * config.steps, "seed": desk.seed}
+    return {"level": torch.tensor([0.4 + config.gain / 5 + runner.seed / 200])}
 
-def run(row, context):
-    if context.config.fails:
+class Threshold(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("level", torch.zeros(1))
+
+    def forward(self, image):
+        return (image.mean(1, keepdim=True) < self.level).float()
+
+def train(runner, config, parts):
+    if config.fails:
         raise RuntimeError("the toy broke")
-    made = context.desk.do(training, context.config, row.dataset)
-    data = "simulated" if context.profile == "quick" else "real"
-    value = made["skill"] / 10 + made["seed"] / 100 + context.run.fold / 1000
-    measured = {name: Measured({"dice": value, "aji": value / 2}, [{"name": "a", "dice": value}] * 2, data)
-                for name in context.measured_on}
-    if "nowhere" in measured:
-        del measured["nowhere"]
-    return RunResult(measured, init=context.config.init, seconds=1.23)
+    weights = runner.do(training, config, parts.labelled[0].meta["dataset"])
+    return Trained({"toy": weights}, {"toy": History(seconds=1.23)}, config.init)
 
-METHODS = {"toy": Recipe(Config, run)}
+METHOD = Method(
+    "toy", Config, lambda config: {"toy": Threshold()}, lambda nets, images, config: nets["toy"](images),
+    lambda maps, config: ndimage.label(maps[0])[0], train, learns_from=lambda config: "points",
+)
 ROWS = (
-    Row("SPN", "toys.toy", "kumar", "points", alias="spn"),
-    Row("SPN+IEN", "toys.toy", "kumar", "points", measured_on=("kumar", "tnbc"), changes={"gain": 0.2}),
-    Row("folded", "toys.toy", "tnbc", "points", folds=3),
+    Row("SPN", "toy", "kumar", "points", alias="spn"),
+    Row("SPN+IEN", "toy", "kumar", "points", measured_on=("kumar", "tnbc"), changes={"gain": 0.2}),
+    Row("folded", "toy", "kumar", "points", split={"by": "image", "validation": 0, "folds": 3}, folds=3),
 )
 TABLES = {
     "2": Table("weaknucleiseg", "2", "Toys.", ROWS, {"Dice_obj": "dice", "AJI": "aji"},
@@ -64,7 +79,6 @@ TABLES = {
     "other": Table("toys", "other", "Again.", (replace(ROWS[1], name="mine"),), {"Dice": "dice"}, unit=100),
     "broken": Table("toys", "broken", "Toys.", (
         replace(ROWS[0], changes={"fails": True}), replace(ROWS[0], name="whole"),
-        replace(ROWS[0], name="part", measured_on=("kumar", "nowhere")),
     ), {"Dice": "dice"}),
 }
 """
@@ -72,19 +86,28 @@ TABLES = {
 
 @pytest.fixture
 def toys(tmp_path, monkeypatch):
-    """The module `nucbook.papers.toys.tables`, results and cache of its own; `toys.log()` is what ran."""
+    """The module `nucbook.papers.toys.tables`, with folders of its own; `toys.log()` is what ran."""
     package = tmp_path / "papers" / "toys"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "tables.py").write_text(TABLES)
     log = tmp_path / "log"
     log.touch()
+    for name in ("kumar", "tnbc"):
+        write(name, tmp_path / "data", size=64)
     monkeypatch.setattr(nucbook.papers, "__path__", [*nucbook.papers.__path__, str(tmp_path / "papers")])
-    for name, value in {"NUCBOOK_CACHE": "cache", "NUCBOOK_RESULTS": "results", "TOYS_LOG": "log"}.items():
+    folders = {
+        "NUCBOOK_CACHE": "cache",
+        "NUCBOOK_RESULTS": "results",
+        "NUCBOOK_DATA": "data",
+        "TOYS_LOG": "log",
+    }
+    for name, value in folders.items():
         monkeypatch.setenv(name, str(tmp_path / value))
     monkeypatch.setenv("NUCBOOK_PROFILE", "short")
     importlib.invalidate_caches()
     module = importlib.import_module("nucbook.papers.toys.tables")
+    monkeypatch.setitem(nucbook.method._REGISTERED, "toy", module.METHOD)
     module.log = lambda: log.read_text().splitlines()
     yield module
     for name in ("nucbook.papers.toys.tables", "nucbook.papers.toys"):

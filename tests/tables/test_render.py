@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import pandas as pd
 import pytest
+from scipy.stats import wilcoxon
 
 from nucbook.results import Results
+from nucbook.rows import Column
 from nucbook.tables.render import NotMeasured, compare, markdown, render
 from nucbook.tables.run import run_table
 
@@ -15,8 +19,10 @@ def test_published_beside_measured(toys):
     numbers = compare(table)
     row = numbers.loc["SPN", "MultiOrgan", "points"]["AJI"]
     assert row.published == 0.4754  # Table 2 of the paper
-    assert row.measured == pytest.approx((0.05 + 0.055 + 0.06) / 3)
-    assert row["std"] == pytest.approx(0.005)
+    stored = Results("weaknucleiseg").frame().aji
+    assert row.measured == pytest.approx(stored.mean())
+    assert row["std"] == pytest.approx(stored.std()) != 0
+    assert row.older == 0
     assert row.runs == 3
     assert row.difference == pytest.approx(row.measured - row.published)
     other = numbers.loc["Fully", "MultiOrgan", "masks"]["AJI"]
@@ -24,7 +30,8 @@ def test_published_beside_measured(toys):
     assert other.runs == 0
     text = markdown(table)
     assert "| SPN | MultiOrgan | points | " in text
-    assert "| 0.475 | 0.055 ± 0.005 (n=3) | -0.420 |" in text
+    numbers = f"{stored.mean():.3f} ± {stored.std():.3f} (n=3) | {stored.mean() - 0.4754:+.3f} |"
+    assert f"| 0.475 | {numbers}" in text
     assert "not run" in text
 
 
@@ -39,7 +46,8 @@ def test_per_cent_and_no_published_column_where_nothing_is_published(toys):
     run_table(toys.TABLES["other"], progress=False)
     text = markdown(toys.TABLES["other"])
     assert text.splitlines()[0] == "| row | dataset | labels | Dice measured (short) |"
-    assert "| mine | tnbc | points | 20.0 (n=1) |" in text
+    dice = Results("toys").frame().set_index("dataset").dice["tnbc"]
+    assert f"| mine | tnbc | points | {100 * dice:.1f} (n=1) |" in text
 
 
 def test_a_page_gets_a_caption_that_says_what_short_is(toys):
@@ -62,3 +70,45 @@ def test_simulated_values_are_refused(toys):
     results.append({**results.lines()[0], "data": "simulated", "run": "x"})
     with pytest.raises(NotMeasured, match="row 'SPN' was run on simulated images"):
         compare(toys.TABLES["2"])
+
+
+def test_runs_of_what_a_row_was_are_marked_older_until_it_is_run_again(toys):
+    table = toys.TABLES["2"]
+    run_table(table, rows=["spn"], progress=False)
+    changed = replace(table, rows=(replace(table.rows[0], changes={"gain": 0.3}), *table.rows[1:]))
+    numbers = compare(changed).loc["SPN", "MultiOrgan", "points"]["AJI"]
+    assert (numbers.runs, numbers.older) == (1, 1)
+    assert "(n=1, older)" in markdown(changed)
+    run_table(changed, rows=["spn"], seeds=2, progress=False)
+    numbers = compare(changed).loc["SPN", "MultiOrgan", "points"]["AJI"]
+    assert (numbers.runs, numbers.older) == (2, 0)
+
+
+def test_columns_of_some_images_with_a_unit_of_their_own_and_p_values(toys):
+    plain = toys.TABLES["2"]
+    columns = {
+        "AJI": "aji",
+        "AJI (colon)": Column("aji", 100, {"organ": ("Colon",)}),
+        "p": Column("aji", against="SPN"),
+        "M": Column("parameters", 1e-6),
+    }
+    table = replace(plain, columns=columns)
+    run_table(table, rows=["spn", "SPN+IEN"], seeds=2, progress=False)
+    numbers = compare(table)
+    lines = [line for line in Results("weaknucleiseg").lines() if line["dataset"] == "MultiOrgan"]
+    scores = {
+        row: pd.DataFrame([image for line in lines if line["row"] == row for image in line["per_image"]])
+        for row in ("SPN", "SPN+IEN")
+    }
+    other = numbers.loc["SPN+IEN", "MultiOrgan", "points"]
+    colon = scores["SPN+IEN"][scores["SPN+IEN"].organ == "Colon"].aji
+    assert 0 < len(colon) < len(scores["SPN+IEN"])
+    assert other["AJI (colon)"].measured == pytest.approx(100 * colon.mean())
+    by_image = [scores[row].groupby("name").aji.mean() for row in ("SPN+IEN", "SPN")]
+    assert other["p"].measured == pytest.approx(wilcoxon(by_image[0] - by_image[1]).pvalue)
+    assert math.isnan(numbers.loc["SPN", "MultiOrgan", "points"]["p"].measured)
+    assert other["M"].measured == 0  # the toy has a buffer and no parameter
+    with pytest.raises(ValueError, match="column 'p' is against no row: 'SPM'"):
+        replace(plain, columns={"p": Column("aji", against="SPM")})
+    with pytest.raises(ValueError, match="no metric 'ajji'; there are dice"):
+        run_table(replace(plain, columns={"AJI": "ajji"}), progress=False)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nucbook import tables
+from nucbook.method import config_of
 
 
 def test_published_values_as_printed():
@@ -31,7 +32,6 @@ def test_published_values_as_printed():
 def test_tables_and_methods_are_found_by_name(toys):
     assert "toys" in tables.papers()
     assert tables.find("toys/2") is toys.TABLES["2"]
-    assert tables.recipe("toys.toy") is toys.METHODS["toy"]
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,9 @@ def test_tables_and_methods_are_found_by_name(toys):
     [
         (lambda: tables.find("toys/7"), "no table 'toys/7'; there are toys/2, toys/other"),
         (lambda: tables.find("os/7"), "no tables of 'os'; papers with tables: .*toys"),
-        (lambda: tables.recipe("toys.ball"), "no method 'toys.ball'; there are toys.toy"),
         (
             lambda: tables.select(tables.find("toys/2"), ["IEN"]),
-            r"no row 'IEN' in weaknucleiseg/2; its rows are SPN \(spn\)",
+            r"no row 'IEN' in weaknucleiseg/2; nearest: SPN\+IEN\. .*--list` shows all 3",
         ),
     ],
 )
@@ -59,16 +58,14 @@ def test_rows_by_name_or_alias(toys):
 
 def test_every_declared_table_can_be_addressed():
     """Rows of all papers: methods there, columns that are metrics, names and data sets as published."""
-    from nucbook.tables import _module
-
     printed = tables.published()
     for paper in tables.papers():
-        for name, table in _module(paper).TABLES.items():
+        for name, table in tables.tables_of(paper).items():
             assert (table.paper, table.name) == (paper, name)
             theirs = printed[(printed.paper == paper) & (printed.table == name)]
             assert set(table.columns) >= set(theirs.metric)
             for row in table.rows:
-                assert tables.recipe(row.method).config.quick() is not None
+                assert config_of(row.method).quick() is not None
                 assert tables.select(table, [row.alias or row.name])[0].name == row.name
                 if row.name in set(theirs.method):
                     assert {table.spell(dataset) for dataset in row.measured_on} <= set(theirs.dataset)

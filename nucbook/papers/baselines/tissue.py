@@ -1,47 +1,28 @@
 """U-Net that has seen simulated tissue only: how real is the simulator?
 
-It needs no annotator and no slide. What it scores on real slides measures the simulator; its encoder
-is what `init: tissue` starts from, where ImageNet's weights cannot be had.
+It needs no annotator and no slide. What it scores on real slides measures the simulator; its encoder is
+what `init: tissue` starts from, where ImageNet's weights cannot be had.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
 
+import numpy as np
 from joblib import Parallel, delayed
+from torch import Tensor, nn
 
 from nucbook.data.tissue import ORGANS, simulate
+from nucbook.fingerprint import fingerprint
+from nucbook.method import Method, Trained
 from nucbook.papers.baselines import unet
-from nucbook.rows import fingerprint
+from nucbook.papers.baselines.config import Tissue as Config
 from nucbook.sample import Sample
-from nucbook.segmenter import Segmenter
-from nucbook.training.fit import History
+from nucbook.split import Parts
+from nucbook.training.learn import Learned, trained
+from nucbook.training.stages import StageRunner, stage
 
 FIRST_SEED = 1_000_000  # far from the seeds of data.load("tissue"), whose test tiles stay unseen
-
-
-@dataclass(frozen=True)
-class Config(unet.Config):
-    """A U-Net and the tiles it learns from."""
-
-    init: str = "scratch"
-    tiles: int = 4000  # simulated tiles, each of a slide of its own, organs in turn
-    tile: int = 512  # px, their side
-
-    @classmethod
-    def short(cls, dataset: str) -> Config:
-        """Two CPU cores, a quarter of an hour."""
-        return replace(_as_tissue(unet.Config.short(dataset)), tiles=600, tile=320)
-
-    @classmethod
-    def quick(cls) -> Config:
-        """Two CPU cores, half a minute."""
-        return replace(_as_tissue(unet.Config.quick()), tiles=48, tile=192)
-
-
-def _as_tissue(config: unet.Config) -> Config:
-    return Config(**vars(config))
 
 
 def tiles(count: int, size: int, seed: int = 0) -> list[Sample]:
@@ -57,6 +38,30 @@ def simulator() -> str:
     return fingerprint([simulate(organ, 96).image for organ in ORGANS])
 
 
-def train(config: Config, *, seed: int = 0, **options: Any) -> tuple[Segmenter, History]:
-    """A U-Net trained on simulated tiles; arguments and results as `unet.train`."""
-    return unet.train(tiles(config.tiles, config.tile, seed), config, seed=seed, **options)
+def networks(config: Config) -> dict[str, nn.Module]:
+    """As `unet.networks`."""
+    return unet.networks(config.unet)
+
+
+def maps(models: Mapping[str, nn.Module], image: Tensor, config: Config) -> Tensor:
+    """As `unet.maps`."""
+    return unet.maps(models, image, config.unet)
+
+
+def decode(maps: np.ndarray, config: Config) -> np.ndarray:
+    """As `unet.decode`."""
+    return unet.decode(maps, config.unet)
+
+
+@stage("unet", "tiles", "tile")
+def simulated(runner: StageRunner, config: Config, simulator: str) -> Learned:
+    """A U-Net on simulated tiles; `simulator` names the simulator by what it draws."""
+    return unet.supervised(runner, config.unet, tiles(config.tiles, config.tile, runner.seed), None)
+
+
+def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
+    """Train on simulated tiles alone; `parts` are not looked at. Raises OutOfTime."""
+    return trained({"unet": runner.do(simulated, config, simulator())})
+
+
+METHOD = Method("tissue", Config, networks, maps, decode, train, learns_from=lambda config: "nothing")

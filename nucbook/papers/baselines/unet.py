@@ -1,72 +1,50 @@
 """Supervised U-Net: the baseline that has every label.
 
-It predicts, for each pixel, whether it is nucleus and how deep in its nucleus it lies; touching
-nuclei meet where the depth is low, so a watershed on it takes them apart. No paper of the book
-proposes it: it is what their methods, with fewer labels, are measured against.
+It predicts, for each pixel, whether it is nucleus and how deep in its nucleus it lies; touching nuclei
+meet where the depth is low, so a watershed on it separates them. No paper of the book proposes it: it is
+what their methods, with fewer labels, are measured against.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nucbook.data.augment import Colour, Geometry
-from nucbook.data.patches import Batch, PatchBank
+from nucbook.data.augment import Colour
+from nucbook.data.patches import Batch
 from nucbook.instances.watershed import watershed_from_distance
-from nucbook.networks import UNet, initialise
+from nucbook.method import Method, Trained
+from nucbook.networks import UNet
 from nucbook.networks.encoder import weights_identity
+from nucbook.papers.baselines.config import UNet as Config
 from nucbook.sample import Sample
-from nucbook.segmenter import Method, Segmenter
+from nucbook.split import Parts
 from nucbook.targets import normalised_distance_maps
-from nucbook.training.fit import History, fit
-from nucbook.training.prepare import Models, device, share
+from nucbook.training.crops import crops
+from nucbook.training.learn import Learned, learn, trained
+from nucbook.training.prepare import Models
 from nucbook.training.schedules import Cosine
+from nucbook.training.stages import StageRunner, stage
 
-
-@dataclass(frozen=True)
-class Config:
-    """U-Net with watershed decoding. No paper fixes its values; Kumar's validation images did."""
-
-    layers: int = 34  # of the ResNet encoder
-    levels: int = 5  # scales of the encoder; the coarsest has stride 2**levels
-    crop: int = 256  # px, side of a training crop
-    batch: int = 16  # crops a step
-    steps: int = 20_000  # optimiser steps
-    learning_rate: float = 1e-3  # AdamW, at its highest
-    warm_up: int = 200  # steps
-    weight_decay: float = 1e-2  # of AdamW
-    init: str = "imagenet"  # weights of the encoder: scratch, imagenet or tissue
-    precision: str = "bf16"  # of the forward pass; "no" = float32
-    dice_weight: float = 0.5  # beside cross-entropy, weight 1
-    distance_weight: float = 4.0  # squared error of the normalised distance
-    threshold: float = 0.5  # probability from which a pixel is nucleus
-    depth: float = 0.1  # normalised distance; a shallower valley does not part two nuclei
-    smooth: float = 1.5  # px, σ of the Gaussian over the distance before markers are taken
-    min_area: int = 30  # px, smaller objects are dropped
-
-    @classmethod
-    def paper(cls, dataset: str) -> Config:
-        """The full size, for a GPU; the same for every data set."""
-        return cls()
-
-    @classmethod
-    def short(cls, dataset: str) -> Config:
-        """Real slides on two CPU cores, a quarter of an hour."""
-        return cls(layers=18, levels=4, crop=160, batch=8, steps=2000, learning_rate=2e-3, init="scratch")
-
-    @classmethod
-    def quick(cls) -> Config:
-        """Simulated tissue on two CPU cores, half a minute."""
-        return cls(
-            layers=18, levels=4, crop=96, batch=12, steps=240, learning_rate=2e-3, warm_up=20, init="scratch"
-        )
+TRAINING = (  # what only decoding reads needs no new training
+    "encoder",
+    "levels",
+    "crop",
+    "batch",
+    "steps",
+    "learning_rate",
+    "warm_up",
+    "weight_decay",
+    "init",
+    "precision",
+    "dice_weight",
+    "distance_weight",
+)
 
 
 def foreground_loss(logit: Tensor, foreground: Tensor, valid: Tensor, dice_weight: float) -> Tensor:
@@ -107,10 +85,10 @@ def step(models: Models, batch: Batch, config: Config) -> dict[str, Tensor]:
 
 def networks(config: Config) -> dict[str, nn.Module]:
     """The U-Net of a config, random weights; two maps: logit of the foreground, normalised distance."""
-    return {"unet": UNet(2, config.layers, config.levels)}
+    return {"unet": UNet(2, config.encoder, config.levels)}
 
 
-def maps(models: Mapping[str, nn.Module], image: Tensor) -> Tensor:
+def maps(models: Mapping[str, nn.Module], image: Tensor, config: Config) -> Tensor:
     """Foreground probability and normalised distance (B, 2, H, W) of images (B, 3, H, W) in [0, 1]."""
     logit, distance = models["unet"](image).unbind(1)
     return torch.stack([logit.sigmoid(), distance], 1)
@@ -119,40 +97,24 @@ def maps(models: Mapping[str, nn.Module], image: Tensor) -> Tensor:
 def decode(maps: np.ndarray, config: Config) -> np.ndarray:
     """Instances, int32 (H, W), from the maps (2, H, W) of one image."""
     return watershed_from_distance(
-        *maps, threshold=config.threshold, depth=config.depth, smooth=config.smooth, min_area=config.min_area
+        *maps,
+        threshold=config.threshold,
+        valley=config.valley,
+        smooth=config.smooth,
+        min_area=config.min_area,
     )
 
 
-METHOD = Method("baselines.unet", Config, networks, maps, decode)
-
-
-def learn(
-    fit: Callable[..., History], config: Config, samples: Sequence[Sample], seed: int
-) -> tuple[UNet, str, History]:
-    """Train a U-Net with `fit`, which already knows seed, checkpoint and time limit.
-
-    Returns the network, the `init` that came about, and what happened. ValueError without labelled samples.
-    """
-    unlabelled = [sample.name for sample in samples if not sample.labelled]
-    if unlabelled or not samples:
-        raise ValueError(
-            f"a supervised U-Net needs masks, but {unlabelled[0] if samples else 'no sample'} has none."
-        )
-    geometry, colour = Geometry(config.crop), Colour()
-    bank = PatchBank(samples, geometry.source_size, device())
-
-    def batches(generator: torch.Generator) -> Batch:
-        batch = geometry(bank.draw(share(config.batch), generator), generator)
-        batch.image = colour(batch.image, generator)
-        return batch
-
-    torch.manual_seed(seed)
-    models = networks(config)
-    init = initialise(models["unet"].encoder, config.init)
-    history = fit(
+@stage(*TRAINING)
+def supervised(runner: StageRunner, config: Config, samples: Sequence[Sample], start: str | None) -> Learned:
+    """A U-Net on labelled samples; `start` names the weights it starts from."""
+    return learn(
+        runner,
+        "unet",
+        lambda: UNet(2, config.encoder, config.levels),
         partial(step, config=config),
-        models,
-        batches,
+        crops(samples, config.crop, config.batch, colour=Colour()),
+        init=config.init,
         steps=config.steps,
         learning_rate=config.learning_rate,
         optimiser=partial(torch.optim.AdamW, weight_decay=config.weight_decay),
@@ -160,21 +122,12 @@ def learn(
         clip=5.0,
         mixed_precision=config.precision,
     )
-    return models["unet"], init, history
 
 
-def train(
-    samples: Sequence[Sample], config: Config, *, seed: int = 0, **options: Any
-) -> tuple[Segmenter, History]:
-    """A U-Net trained on labelled samples.
+def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
+    """Train on the labelled samples. Raises OutOfTime."""
+    start = weights_identity(config.encoder, config.init)
+    return trained({"unet": runner.do(supervised, config, parts.labelled, start)})
 
-    seed    : of the weights and of every crop.
-    options : `checkpoint`, `minutes`, `progress`, … of `nucbook.training.fit`.
 
-    Returns the segmenter and what happened in the training; where a time limit came first the
-    history says `finished` False, and the same call goes on later.
-    """
-    start = weights_identity(config.layers, config.init)
-    taught = partial(fit, seed=seed, config=(config, start), **options)
-    network, init, history = learn(taught, config, samples, seed)
-    return Segmenter({"unet": network}, METHOD, config, {"init": init}), history
+METHOD = Method("unet", Config, networks, maps, decode, train)

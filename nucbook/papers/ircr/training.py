@@ -15,27 +15,27 @@ from torch import Tensor
 from nucbook import data
 from nucbook.data import SIMULATED
 from nucbook.instances.hovernet import decode_batch
+from nucbook.method import Trained
 from nucbook.papers.baselines import hovernet, tissue
-from nucbook.papers.baselines.hovernet import crops
-from nucbook.papers.baselines.mean_teacher import (
+from nucbook.papers.baselines.semi_supervised import (
     Views,
     consistency_loss,
+    on_hovernet,
+    start,
     student_maps,
     teacher_maps,
-    views,
+    views_of,
 )
 from nucbook.papers.ircr.config import Config
-from nucbook.papers.ircr.losses import miac_loss
+from nucbook.papers.ircr.losses import miac_loss, piac_loss, weight_map
 from nucbook.papers.ircr.matching import match_batch
-from nucbook.papers.ircr.priors import Priors, piac_loss, weight_map
+from nucbook.papers.ircr.priors import Priors
 from nucbook.sample import InvalidSample, Sample
-from nucbook.segmenter import Method, Segmenter
+from nucbook.split import Parts
 from nucbook.training.ema import Average
-from nucbook.training.fit import History
+from nucbook.training.learn import Learned, trained
 from nucbook.training.prepare import Models
-from nucbook.training.stages import Desk, stage
-
-_BESIDE = ThreadPoolExecutor(1, thread_name_prefix="teacher")  # decodes while the student computes
+from nucbook.training.stages import StageRunner, stage
 
 
 def nuclei(maps: Tensor, valid: np.ndarray) -> np.ndarray:
@@ -83,12 +83,13 @@ def step(
         labels = nuclei(maps, inside)
         return labels, weights(labels, pixels, inside, priors, config, mpp) if config.piac else None
 
-    ahead = _BESIDE.submit(read) if config.piac or config.miac else None
-    losses, student = student_maps(models, views)
-    if config.mse:
-        losses["consistency"] = config.mse * consistency_loss(student, teacher, valid)
-    if ahead is not None:
-        labels, trusted = ahead.result()
+    with ThreadPoolExecutor(1, thread_name_prefix="teacher") as beside:
+        ahead = beside.submit(read) if config.piac or config.miac else None
+        losses, student = student_maps(models, views)
+        if config.consistency:
+            losses["consistency"] = config.consistency * consistency_loss(student, teacher, valid)
+        if ahead is not None:
+            labels, trusted = ahead.result()
     if config.piac:
         trusted = torch.from_numpy(trusted).to(student.device, non_blocking=True)
         losses["piac"] = config.piac * piac_loss(student, teacher, trusted)
@@ -100,15 +101,26 @@ def step(
 
 
 @stage(*[name for name in Config.__dataclass_fields__ if name != "external"])
-def instance_aware(desk, config, labelled, unlabelled, patches, start, priors, mpp) -> dict[str, Any]:
+def instance_aware(
+    runner: StageRunner,
+    config: Config,
+    labelled: Sequence[Sample],
+    unlabelled: Sequence[Sample],
+    start: str | None,
+    priors: dict[str, Any] | None,
+    mpp: float | None,
+) -> Learned:
     """The student; `start` names the weights it starts from, `priors` are as `asdict` makes them."""
-    taught = partial(step, config=config, priors=priors and Priors(**priors), mpp=mpp)
-    batches = views(crops(config, labelled), crops(config, unlabelled))
-    return hovernet.learn(desk, config, taught, batches, patches, Average("hovernet", config.alpha))
+    taught = partial(step, config=config, priors=Priors(**priors) if priors else None, mpp=mpp)
+    batches, patches = views_of(config, labelled, unlabelled), len(labelled) + len(unlabelled)
+    teacher = Average("hovernet", config.alpha)
+    return hovernet.learnt(runner, config.hovernet, taught, batches, patches, teacher)
 
 
 @stage("external")
-def densities(desk, config, target, patients, simulator) -> dict[str, Any]:
+def densities(
+    runner: StageRunner, config: Config, target: str | None, patients: Sequence[str], simulator: str | None
+) -> dict[str, Any]:
     """`fitted`, as plain data; `simulator` names the simulator where tissue is among the sources."""
     return asdict(fitted(config, target, patients))
 
@@ -121,34 +133,6 @@ def fitted(config: Config, target: str | None, patients: Collection[str] = ()) -
     parts = {name: "validation" if name in SIMULATED else "all" for name in config.external}
     samples = (sample for name, part in parts.items() for sample in data.load(name, part))
     return Priors.fit(samples, target, patients)
-
-
-METHOD = Method("ircr", Config, hovernet.networks, hovernet.maps, hovernet.decode, "some masks")
-
-
-def run(
-    desk: Desk,
-    config: Config,
-    labelled: Sequence[Sample],
-    unlabelled: Sequence[Sample],
-    target: str | None = None,
-) -> tuple[Segmenter, History]:
-    """Train on patches with and without masks; the student of the last step is kept.
-
-    target : the data set they are from, or None for images of one's own.
-    Raises OutOfTime, InvalidSample where either kind of sample or their resolution is missing, and what
-    `Priors.fit` raises.
-    """
-    labelled, patches, start = hovernet.start(config, labelled, unlabelled)
-    everything = [*labelled, *hovernet.needed(unlabelled)]
-    priors, mpp = None, None
-    if config.piac:
-        mpp = resolution(everything)
-        patients = sorted({s.meta["patient"] for s in everything if s.meta.get("patient")})
-        simulator = tissue.simulator() if "tissue" in config.external else None
-        priors = desk.do(densities, config, target, patients, simulator)
-    made = desk.do(instance_aware, config, labelled, unlabelled, patches, start, priors, mpp)
-    return hovernet.trained(made, METHOD, config)
 
 
 def resolution(samples: Sequence[Sample]) -> float:
@@ -167,4 +151,23 @@ def resolution(samples: Sequence[Sample]) -> float:
     return float(np.median([sample.mpp for sample in samples]))
 
 
-train = partial(hovernet.train, run=run)
+def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
+    """Train on patches with and without masks; the student of the last step is kept.
+
+    Priors are fitted on data sets that share no image with the one that the patches are from.
+    Raises OutOfTime, InvalidSample where the resolution of the patches is unknown or differs, and what
+    `Priors.fit` raises.
+    """
+    everything = [*parts.labelled, *parts.unlabelled]
+    priors, mpp = None, None
+    if config.piac:
+        mpp = resolution(everything)
+        target = next((s.meta["dataset"] for s in everything if s.meta.get("dataset")), None)
+        patients = sorted({s.meta["patient"] for s in everything if s.meta.get("patient")})
+        simulator = tissue.simulator() if "tissue" in config.external else None
+        priors = runner.do(densities, config, target, patients, simulator)
+    made = runner.do(instance_aware, config, parts.labelled, parts.unlabelled, start(config), priors, mpp)
+    return trained({"hovernet": made})
+
+
+METHOD = on_hovernet("ircr", Config, train, reads=lambda config: config.external if config.piac else ())

@@ -2,61 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Literal, Self
+
+from nucbook.profile import (
+    Count,
+    CountOrZero,
+    EncoderName,
+    Fraction,
+    Init,
+    NotNegative,
+    Positive,
+    Precision,
+    configuration,
+)
 
 
-@dataclass(frozen=True)
+@configuration
 class Config:
     """SPN and IEN. Defaults are the paper's for MultiOrgan; "released code" where the paper is silent."""
 
-    supervision: str = "points"  # what is learnt from: "points", or "masks" for the row Fully
-    jitter: float = 0.0  # px, how far points are off; studied here, the paper's future work
-    missing: float = 0.0  # share of nuclei without a point; the same
-    features: str = "adaptive"  # for k-means: "adaptive", Sec. 2.2, or "qu", the baseline's
-    colour_weight: float = 0.2  # λ, Sec. 3.2
-    patch: int = 60  # px, L, Sec. 3.2
-    max_distance: int = 20  # px, d*, Sec. 3.2
-    foreground_threshold: float = 0.5  # T_fg of the pseudo instances, Sec. 3.2
-    background_threshold: float = 0.3  # T_bg, Sec. 3.2
-    layers: int = 34  # of both ResNet encoders, Sec. 3.2
-    levels: int = 5  # scales of the encoders
-    channels: int = 16  # D, of the embedding, Sec. 3.2
-    pull_margin: float = 0.5  # δ_intra, embedding units, Sec. 3.2
-    push_margin: float = 3.0  # δ_inter, embedding units, Sec. 3.2
-    alpha: float = 1.0  # weight of the background instance, Sec. 3.2
-    gamma: float = 0.001  # weight of the regulariser, Sec. 3.2
+    supervision: Literal["points", "masks"] = "points"  # what is learnt from; masks for the row Fully
+    jitter: NotNegative = 0.0  # px, how far points are off; studied here, the paper's future work
+    missing: Fraction = 0.0  # share of nuclei without a point; the same
+    features: Literal["adaptive", "qu"] = "adaptive"  # for k-means: Sec. 2.2, or the baseline's
+    colour_weight: Positive = 0.2  # λ, Sec. 3.2
+    patch: Count = 60  # px, L, Sec. 3.2
+    max_distance: Count = 20  # px, d*, Sec. 3.2
+    foreground_threshold: Fraction = 0.5  # T_fg of the pseudo instances, Sec. 3.2
+    background_threshold: Fraction = 0.3  # T_bg, Sec. 3.2
+    encoder: EncoderName = "resnet34"  # of both networks, Sec. 3.2
+    levels: Literal[1, 2, 3, 4, 5] = 5  # scales of the encoders
+    channels: Count = 16  # D, of the embedding, Sec. 3.2
+    pull_margin: NotNegative = 0.5  # δ_intra, embedding units, Sec. 3.2
+    push_margin: NotNegative = 3.0  # δ_inter, embedding units, Sec. 3.2
+    alpha: NotNegative = 1.0  # weight of the background instance, Sec. 3.2
+    gamma: NotNegative = 0.001  # weight of the regulariser, Sec. 3.2
     squared: bool = False  # hinges squared, as in the released code; Eq. 1 does not
-    init: str = "imagenet"  # of both encoders, Sec. 3.2
-    crop: int = 224  # px, released code
-    batch: int = 8  # crops a step, released code
-    spn_steps: int = 1_440  # 60 epochs (Sec. 3.2) of 24 batches (released code)
-    ien_steps: int = 24_000  # 1000 epochs of 24 batches
-    spn_learning_rate: float = 1e-4  # Adam, Sec. 3.2
-    ien_learning_rate: float = 1e-3  # Adam, Sec. 3.2
-    spn_weight_decay: float = 1e-4  # released code
-    schedule: str = "constant"  # of the learning rates, released code; "cosine" falls to 0
-    precision: str = "bf16"  # of the forward passes; "no" = float32
-    selection: str = "last"  # weights kept: the last, or by AJI on full "masks" of validation images
-    grouping: str = "embedding"  # pixels become nuclei by it, or as "pieces" of SPN's foreground
-    threshold: float = 0.3  # T_0 of SPN's foreground, Sec. 3.2; the rows without IEN take 0.5 (released code)
-    overlap: int = 80  # px, of the windows in which embeddings are read, released code; half of one at most
-    bandwidth: float = 1.5  # embedding units, mean shift, Sec. 3.2
-    pieces: int = 5  # from so many on the most fragmented cluster is background, released code
-    min_area: int = 20  # px, released code
+    init: Init = "imagenet"  # of both encoders, Sec. 3.2
+    crop: Count = 224  # px, released code
+    batch: Count = 8  # crops a step, released code
+    spn_steps: Count = 1_440  # 60 epochs (Sec. 3.2) of 24 batches (released code)
+    ien_steps: Count = 24_000  # 1000 epochs of 24 batches
+    spn_learning_rate: Positive = 1e-4  # Adam, Sec. 3.2
+    ien_learning_rate: Positive = 1e-3  # Adam, Sec. 3.2
+    spn_weight_decay: NotNegative = 1e-4  # released code
+    schedule: Literal["constant", "cosine"] = (
+        "constant"  # of the learning rates, released code; "cosine" falls to 0
+    )
+    precision: Precision = "bf16"  # of the forward passes; "no" = float32
+    selection: Literal["last", "masks"] = (
+        "last"  # weights kept: the last, or by AJI on full "masks" of validation images
+    )
+    grouping: Literal["embedding", "pieces"] = (
+        "embedding"  # pixels become nuclei by it, or as "pieces" of SPN's foreground
+    )
+    threshold: Fraction = (
+        0.3  # T_0 of SPN's foreground, Sec. 3.2; the rows without IEN take 0.5 (released code)
+    )
+    overlap: CountOrZero = (
+        80  # px, of the windows in which embeddings are read, released code; half of one at most
+    )
+    bandwidth: Positive = 1.5  # embedding units, mean shift, Sec. 3.2
+    pieces: Count = 5  # from so many on the most fragmented cluster is background, released code
+    min_area: CountOrZero = 20  # px, released code
 
     @classmethod
-    def paper(cls, dataset: str) -> Config:
+    def paper(cls, dataset: str) -> Self:
         """The published values, for a GPU."""
         if dataset == "tnbc":
             return cls(colour_weight=0.12, patch=80, max_distance=18, background_threshold=0.2, alpha=0.5)
         return cls()
 
     @classmethod
-    def short(cls, dataset: str) -> Config:
+    def short(cls, dataset: str) -> Self:
         """Real slides on two CPU cores, some ten minutes a stage."""
         return replace(
             cls.paper(dataset),
-            layers=18,
+            encoder="resnet18",
             levels=4,
             crop=160,
             overlap=48,
@@ -70,10 +93,10 @@ class Config:
         )
 
     @classmethod
-    def quick(cls) -> Config:
+    def quick(cls) -> Self:
         """Simulated tissue on two CPU cores, a minute and a half."""
         return cls(
-            layers=18,
+            encoder="resnet18",
             levels=4,
             crop=96,
             overlap=48,
@@ -85,3 +108,6 @@ class Config:
             schedule="cosine",
             init="scratch",
         )
+
+
+CONFIGS = {"weaknucleiseg": Config}

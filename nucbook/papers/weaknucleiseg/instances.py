@@ -25,8 +25,8 @@ AT_ONCE = 8  # windows in one pass of the network
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the networks say of one image.
+class RawOutput:
+    """What the networks predict for one image.
 
     probability : float32 (H, W), of nucleus.
     windows     : first row and column of each window.
@@ -38,7 +38,7 @@ class Said:
     embeddings: Tensor | None
 
 
-def maps(models: Mapping[str, nn.Module], image: Tensor) -> list[Said]:
+def maps(models: Mapping[str, nn.Module], image: Tensor, config: Config) -> list[RawOutput]:
     """What the networks say of images float (B, 3, H, W) in [0, 1].
 
     Embeddings are read in windows of the size the network learnt from, since a pixel's place in the
@@ -46,33 +46,33 @@ def maps(models: Mapping[str, nn.Module], image: Tensor) -> list[Said]:
     """
     probability = models["spn"](image).float().softmax(1)[:, 1].cpu().numpy()
     if "ien" not in models:
-        return [Said(one, [], None) for one in probability]
-    side = models["ien"].window
+        return [RawOutput(one, [], None) for one in probability]
+    side = config.crop
     height, width = image.shape[-2:]
     padded = F.pad(image, (0, max(side - width, 0), 0, max(side - height, 0)), value=1.0)
-    windows = list(grid((height, width), side, models["ien"].overlap))
-    said = []
+    windows = list(grid((height, width), side, min(config.overlap, side // 2)))
+    raw = []
     for own, pixels in zip(probability, padded):
         crops = torch.stack([pixels[:, r : r + side, c : c + side] for r, c in windows])
         crops = crops.contiguous(memory_format=torch.channels_last)
         embeddings = torch.cat([models["ien"](some).float() for some in crops.split(AT_ONCE)])
-        said.append(Said(own, windows, embeddings))
-    return said
+        raw.append(RawOutput(own, windows, embeddings))
+    return raw
 
 
-def decode(said: Said, config: Config) -> np.ndarray | Nuclei:
+def decode(raw: RawOutput, config: Config) -> np.ndarray | Nuclei:
     """The nuclei of one image.
 
     Without embeddings, connected pieces of the foreground. With them, clusters of the embeddings, window
     by window; a nucleus belongs to the window in whose core its centroid lies.
     """
-    foreground = filled(without_small(said.probability >= config.threshold, config.min_area).view(np.uint8))
-    if said.embeddings is None:
+    foreground = filled(without_small(raw.probability >= config.threshold, config.min_area).view(np.uint8))
+    if raw.embeddings is None:
         return cv2.connectedComponents(foreground, connectivity=4)[1]
-    shape, cores = foreground.shape, cores_of(said, foreground.shape)
+    shape, cores = foreground.shape, cores_of(raw, foreground.shape)
 
     def read(number: int) -> Nuclei:
-        (row, column), embeddings = said.windows[number], said.embeddings[number]
+        (row, column), embeddings = raw.windows[number], raw.embeddings[number]
         mask = foreground[row : row + embeddings.shape[1], column : column + embeddings.shape[2]] > 0
         labels = group(embeddings[:, : mask.shape[0], : mask.shape[1]], mask, config)
         nuclei = Nuclei.from_labels(labels).shifted(row, column, shape)
@@ -80,7 +80,7 @@ def decode(said: Said, config: Config) -> np.ndarray | Nuclei:
         return nuclei[centred_in(nuclei, (top, left, bottom, right))]
 
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        return Nuclei.concatenate(list(pool.map(read, range(len(said.windows)))), shape)
+        return Nuclei.concatenate(list(pool.map(read, range(len(raw.windows)))), shape)
 
 
 def group(embeddings: Tensor, mask: np.ndarray, config: Config) -> np.ndarray:
@@ -119,12 +119,12 @@ def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pieces, np.concatenate(of)
 
 
-def cores_of(said: Said, shape: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def cores_of(raw: RawOutput, shape: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """((first row, last row + 1), (first column, last column + 1)) of each window: overlaps are halved."""
-    side = said.embeddings.shape[-1]
+    side = raw.embeddings.shape[-1]
     axes = []
     for axis, extent in enumerate(shape):
-        starts = sorted({window[axis] for window in said.windows})
+        starts = sorted({window[axis] for window in raw.windows})
         cuts = [0, *((a + side + b) // 2 for a, b in pairwise(starts)), extent]
         axes.append({start: (cuts[i], cuts[i + 1]) for i, start in enumerate(starts)})
-    return [(axes[0][row], axes[1][column]) for row, column in said.windows]
+    return [(axes[0][row], axes[1][column]) for row, column in raw.windows]

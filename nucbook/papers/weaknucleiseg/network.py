@@ -6,19 +6,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nucbook.networks import UNet
+from nucbook.networks import Encoder, UNet
 
 
 class SemanticNet(nn.Module):
     """SPN, the semantic proposal network: background or nucleus, pixel by pixel (Liu et al. 2022, Sec. 2.1).
 
-    depth, levels : of the ResNet encoder.
+    encoder, levels : name and scales of the encoder.
     Takes images in [0, 1], float (B, 3, H, W) of any size; returns logits (B, 2, H, W), nucleus last.
     """
 
-    def __init__(self, depth: int = 34, levels: int = 5):
+    def __init__(self, encoder: str = "resnet34", levels: int = 5):
         super().__init__()
-        self.unet = UNet(2, depth, levels)
+        self.unet = UNet(2, encoder, levels)
+
+    @property
+    def encoder(self) -> Encoder:
+        """What `init` fills."""
+        return self.unet.encoder
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -30,21 +35,24 @@ class SemanticNet(nn.Module):
 class EmbeddingNet(nn.Module):
     """IEN, the instance encoding network: pixels of one nucleus near each other, nuclei apart (Sec. 2.1).
 
-    channels : of the embedding; window : px, side of the crops it learns from and of those it is read in;
-    overlap  : px that neighbouring windows share, half a window at most; longer than a nucleus, or it is cut.
-    Takes images in [0, 1], float (B, 3, window, window); returns embeddings (B, channels, window, window).
+    channels        : of the embedding.
+    encoder, levels : name and scales of the encoder.
+    Takes images in [0, 1], float (B, 3, H, W), of the size of the crops it learns from; returns embeddings
+    (B, channels, H, W).
 
     Two nuclei that look alike can only be told apart by where they lie, so the first layer mixes each
     pixel's place in the window into its colour.
     """
 
-    def __init__(
-        self, channels: int = 16, depth: int = 34, levels: int = 5, window: int = 224, overlap: int = 80
-    ):
+    def __init__(self, channels: int = 16, encoder: str = "resnet34", levels: int = 5):
         super().__init__()
-        self.window, self.overlap = window, min(overlap, window // 2)
         self.place = CoordConv()
-        self.unet = UNet(channels, depth, levels)
+        self.unet = UNet(channels, encoder, levels)
+
+    @property
+    def encoder(self) -> Encoder:
+        """What `init` fills."""
+        return self.unet.encoder
 
     def forward(self, image: Tensor) -> Tensor:
         return self.unet(self.place(image))

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-from nucbook import data
-from nucbook.measure import measure, score, training_samples
-from nucbook.papers.weaknucleiseg.config import Config
-from nucbook.papers.weaknucleiseg.training import run
-from nucbook.rows import Context, Recipe, Row, RunResult, Table
-from nucbook.split import Split
+from nucbook.rows import Row, Table
 
 PIECES = {"grouping": "pieces", "threshold": 0.5}  # SPN alone: connected pieces of its foreground
 COLUMNS = {"IoU": "iou", "F1": "dice", "Dice_obj": "object_dice", "AJI": "aji_qu", "AJI (Kumar)": "aji"}
 SPELLED = {"kumar": "MultiOrgan", "tnbc": "TNBC"}
 
 
-def run_row(row: Row, context: Context) -> RunResult:
-    """One row: official parts, or one fold of a cross-validation."""
-    source = "tissue" if context.profile == "quick" else row.dataset
-    if row.split:
-        everything = data.load(source, "all")
-        split = Split.make(everything, **row.split, fold=context.run.fold)
-        parts = split.apply(everything, labels="masks")
-        samples, validation, test = parts.labelled, parts.validation, parts.test
-    else:
-        samples, validation = training_samples(row.dataset, context.profile), ()
-        if context.config.selection == "masks":
-            validation = data.load(source, "validation")
-    segmenter, histories = run(context.desk, context.config, samples, validation)
-    segment = lambda image: segmenter(image).instances
-    measured = {
-        name: score(segment, test) if row.split else measure(segment, name, context.profile)
-        for name in context.measured_on
-    }
-    seconds = sum(history.seconds for history in histories.values())
-    selection = "last" if context.config.selection == "last" else "AJI on full masks of validation images"
-    return RunResult(measured, segmenter.card.init, selection, seconds)
-
-
-METHODS = {"method": Recipe(Config, run_row)}
-
-
 def _row(name: str, alias: str, dataset: str = "kumar", labels: str = "points", **changes) -> Row:
-    return Row(name, "weaknucleiseg.method", dataset, labels, changes=changes, alias=alias)
+    return Row(name, "weaknucleiseg", dataset, labels, changes=changes, alias=alias)
 
 
 def _ten_folds(dataset: str, by: str) -> Row:
     split = {"by": by, "labelled": 1.0, "validation": 0.1, "folds": 10}
-    return Row(
-        "SPN+IEN", "weaknucleiseg.method", dataset, "points, 10-fold", split=split, folds=10, alias=dataset
-    )
+    return Row("SPN+IEN", "weaknucleiseg", dataset, "points, 10-fold", split=split, folds=10, alias=dataset)
 
 
 def _table(name: str, caption: str, *rows: Row) -> Table:
@@ -66,8 +33,8 @@ TABLES = {
     "2": _table(
         "2",
         "What adaptive labels and the second network add, on the 14 test images of MultiOrgan.",
-        Row("Classical", "baselines.classical", "kumar", labels="none", alias="classical"),
-        Row("U-Net, from scratch", "baselines.unet", "kumar", changes={"init": "scratch"}, alias="unet"),
+        Row("Classical", "classical", "kumar", labels="none", alias="classical"),
+        Row("U-Net, from scratch", "unet", "kumar", changes={"init": "scratch"}, alias="unet"),
         _row("Fully", "fully", labels="masks", supervision="masks"),
         _row("Baseline (Qu et al. labels)", "baseline", features="qu", **PIECES),
         _row("SPN", "spn", **PIECES),

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nucbook.data.augment import Geometry
-from nucbook.data.patches import Batch, PatchBank
+from nucbook.data.patches import Batch
+from nucbook.method import Method, Trained
 from nucbook.metrics import evaluate_many
-from nucbook.networks import initialise
 from nucbook.networks.encoder import weights_identity
 from nucbook.papers.weaknucleiseg import labels as label
 from nucbook.papers.weaknucleiseg.config import Config
@@ -30,16 +26,18 @@ from nucbook.papers.weaknucleiseg.losses import (
 )
 from nucbook.papers.weaknucleiseg.network import EmbeddingNet, SemanticNet
 from nucbook.sample import InvalidSample, Sample
-from nucbook.segmenter import Method, Segmenter
+from nucbook.segmenter import Segmenter
+from nucbook.split import Parts
 from nucbook.training.best import Best
-from nucbook.training.fit import History
-from nucbook.training.prepare import Models, device, share
+from nucbook.training.crops import crops
+from nucbook.training.learn import Learned, learn, trained
+from nucbook.training.prepare import Models, device
 from nucbook.training.schedules import Constant, Cosine
-from nucbook.training.stages import Desk, stage
+from nucbook.training.stages import StageRunner, stage
 
 POINTS = ("supervision", "jitter", "missing")  # config fields, by what they decide
 PARTIAL = (*POINTS, "features", "colour_weight", "patch", "max_distance")
-TRAINING = ("layers", "levels", "crop", "batch", "init", "schedule", "precision")
+TRAINING = ("encoder", "levels", "crop", "batch", "init", "schedule", "precision")
 SPN = ("spn_steps", "spn_learning_rate", "spn_weight_decay")
 CUT = ("foreground_threshold", "background_threshold")
 LOSS = ("pull_margin", "push_margin", "alpha", "gamma", "squared")
@@ -73,12 +71,14 @@ def ien_step(models: Models, batch: Batch, config: Config) -> dict[str, Tensor]:
 
 
 @stage(*PARTIAL)
-def partial_labels(desk: Desk, config: Config, samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:
+def partial_labels(
+    runner: StageRunner, config: Config, samples: Sequence[Sample]
+) -> dict[str, list[np.ndarray]]:
     """What is known of the pixels of each sample: uint8 (H, W), BACKGROUND, NUCLEUS or IGNORED."""
     if config.supervision == "masks":
         return {"mask": [(sample.label_map > 0).astype(np.uint8) for sample in samples]}
     made = {"voronoi": [], "cluster": []}
-    for sample, points in zip(samples, clicked(config, samples, desk.seed)):
+    for sample, points in zip(samples, clicked(config, samples, runner.seed)):
         features = (
             label.qu_features(sample.image, points, config.max_distance)
             if config.features == "qu"
@@ -92,19 +92,22 @@ def partial_labels(desk: Desk, config: Config, samples: Sequence[Sample]) -> dic
 
 
 @stage(*TRAINING, *SPN)
-def semantic(desk, config, samples, known, start, choice=None) -> dict[str, Any]:
-    """SPN on partial labels. `start` names the weights it starts from, `choice` says how it is selected."""
-    torch.manual_seed(desk.seed)
-    network = SemanticNet(config.layers, config.levels)
-    init = initialise(network.unet.encoder, config.init)
+def semantic(
+    runner: StageRunner,
+    config: Config,
+    samples: Sequence[Sample],
+    known: Mapping[str, Sequence[np.ndarray]],
+    start: str | None,
+    choice: Choice | None = None,
+) -> Learned:
+    """SPN on partial labels. `start` names the weights it starts from, `choice` tells how it is selected."""
     return _learnt(
-        desk,
+        runner,
         config,
         "spn",
-        network,
-        init,
-        _batches(config, samples, known),
+        lambda: SemanticNet(config.encoder, config.levels),
         spn_step,
+        crops(samples, config.crop, config.batch, known),
         choice,
         steps=config.spn_steps,
         learning_rate=config.spn_learning_rate,
@@ -112,12 +115,14 @@ def semantic(desk, config, samples, known, start, choice=None) -> dict[str, Any]
     )
 
 
-@stage(*POINTS, *CUT, "layers", "levels", "min_area")
-def pseudo_instances(desk, config, samples, spn) -> list[np.ndarray]:
+@stage(*POINTS, *CUT, "encoder", "levels", "min_area")
+def pseudo_instances(
+    runner: StageRunner, config: Config, samples: Sequence[Sample], spn: Mapping[str, Tensor]
+) -> list[np.ndarray]:
     """What SPN finds in the samples it learnt from, one region a point; or the masks."""
     if config.supervision == "masks":
         return [label.mask_labels(sample.label_map) for sample in samples]
-    network = SemanticNet(config.layers, config.levels)
+    network = SemanticNet(config.encoder, config.levels)
     network.load_state_dict(spn)
     found = Segmenter({"spn": network.to(device())}, METHOD, config)
     return [
@@ -128,24 +133,27 @@ def pseudo_instances(desk, config, samples, spn) -> list[np.ndarray]:
             config.background_threshold,
             config.min_area,
         )
-        for sample, points in zip(samples, clicked(config, samples, desk.seed))
+        for sample, points in zip(samples, clicked(config, samples, runner.seed))
     ]
 
 
 @stage(*TRAINING, *LOSS, *IEN)
-def embedding(desk, config, samples, instances, start, choice=None) -> dict[str, Any]:
+def embedding(
+    runner: StageRunner,
+    config: Config,
+    samples: Sequence[Sample],
+    instances: Sequence[np.ndarray],
+    start: str | None,
+    choice: Choice | None = None,
+) -> Learned:
     """IEN on pseudo instances; arguments as `semantic`."""
-    torch.manual_seed(desk.seed)
-    network = EmbeddingNet(config.channels, config.layers, config.levels, config.crop)
-    init = initialise(network.unet.encoder, config.init)
     return _learnt(
-        desk,
+        runner,
         config,
         "ien",
-        network,
-        init,
-        _batches(config, samples, {"pseudo": instances}),
+        lambda: EmbeddingNet(config.channels, config.encoder, config.levels),
         partial(ien_step, config=config),
+        crops(samples, config.crop, config.batch, {"pseudo": instances}),
         choice,
         steps=config.ien_steps,
         learning_rate=config.ien_learning_rate,
@@ -153,30 +161,36 @@ def embedding(desk, config, samples, instances, start, choice=None) -> dict[str,
     )
 
 
-def _learnt(desk, config, name, network, init, batches, step, choice, *, steps, learning_rate, weight_decay):
-    models, averages = {name: network}, {}
-    if choice:
-        models["best"] = copy.deepcopy(network)
-        averages["best"] = Best(name, choice, every=max(steps // 20, 1))
-    history = desk.fit(
+def _learnt(
+    runner: StageRunner,
+    config: Config,
+    name: str,
+    build: Callable[[], nn.Module],
+    step: Callable,
+    batches: Callable,
+    choice: Choice | None,
+    *,
+    steps: int,
+    learning_rate: float,
+    weight_decay: float,
+) -> Learned:
+    """`training.learn` with the optimiser and schedule that both networks share."""
+    best = {"best": Best(name, choice, every=max(steps // 20, 1))} if choice else {}
+    return learn(
+        runner,
+        name,
+        build,
         step,
-        models,
         batches,
+        init=config.init,
+        averages=best,
+        keep="best" if choice else name,
         steps=steps,
         learning_rate=learning_rate,
         optimiser=partial(torch.optim.Adam, betas=(0.9, 0.99), weight_decay=weight_decay),
         schedule=Cosine(steps // 20) if config.schedule == "cosine" else Constant(),
         mixed_precision=config.precision,
-        averages=averages,
     )
-    kept = models["best" if choice else name]
-    return {"weights": kept.state_dict(), "init": init, "history": asdict(history)}
-
-
-def _batches(config, samples, known):
-    geometry = Geometry(config.crop)
-    bank = PatchBank(samples, geometry.source_size, device(), known)
-    return lambda generator: geometry(bank.draw(share(config.batch), generator), generator)
 
 
 def clicked(config: Config, samples: Sequence[Sample], seed: int) -> list[np.ndarray]:
@@ -223,62 +237,37 @@ class Choice:
         return report.mean["aji_qu"]
 
 
-def run(
-    desk: Desk, config: Config, samples: Sequence[Sample], validation: Sequence[Sample] = ()
-) -> tuple[Segmenter, dict[str, History]]:
-    """All stages of the method, those that the desk knows from its cache.
+def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
+    """All stages of the method, those that the runner knows from its cache.
 
-    samples    : with points, or with masks, of which only the centres are used unless `config.supervision`
-                 is "masks".
-    validation : with masks; needed where `config.selection` is "masks", else ignored.
-    Returns the segmenter and the history of each network.
+    The labelled samples have points, or masks where `config.supervision` is "masks". The validation samples
+    have masks; they are looked at where `config.selection` is "masks" alone.
     Raises OutOfTime, InvalidSample, ValueError for a selection without validation images.
     """
-    if config.supervision == "points":
-        samples = [sample.weaken("points") if sample.labelled else sample for sample in samples]
+    samples, validation = parts.labelled, parts.validation
     choosing = config.selection == "masks"
     if choosing and not validation:
         raise ValueError("selection by masks needs validation images with masks; or take selection 'last'.")
-    start = weights_identity(config.layers, config.init)
-    known = desk.do(partial_labels, config, samples)
-    spn = desk.do(semantic, config, samples, known, start, Choice(config, validation) if choosing else None)
+    start = weights_identity(config.encoder, config.init)
+    known = runner.do(partial_labels, config, samples)
+    choice = Choice(config, validation) if choosing else None
+    spn = runner.do(semantic, config, samples, known, start, choice)
     made = {"spn": spn}
     if config.grouping == "embedding":
-        instances = desk.do(pseudo_instances, config, samples, spn["weights"])
+        instances = runner.do(pseudo_instances, config, samples, spn["weights"])
         choice = Choice(config, validation, spn["weights"]) if choosing else None
-        made["ien"] = desk.do(embedding, config, samples, instances, start, choice)
-    models = networks(config)
-    for name, network in models.items():
-        network.load_state_dict(made[name]["weights"])
-        network.to(device())
-    histories = {name: History(**done["history"]) for name, done in made.items()}
-    return Segmenter(models, METHOD, config, {"init": spn["init"]}), histories
-
-
-def train(
-    samples: Sequence[Sample],
-    config: Config,
-    *,
-    seed: int = 0,
-    checkpoint: str | Path | None = None,
-    minutes: float | None = None,
-    progress: bool = True,
-) -> tuple[Segmenter, dict[str, History]]:
-    """`run` at a desk of its own.
-
-    checkpoint : folder of finished stages and of the one that was broken off; None = the user's cache.
-    """
-    return run(Desk(seed, checkpoint, minutes, progress), config, samples)
+        made["ien"] = runner.do(embedding, config, samples, instances, start, choice)
+    return trained(made, "AJI on full masks of validation images" if choosing else "last")
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
     """SPN, and IEN where pixels are grouped by its embedding; random weights."""
-    models: dict[str, nn.Module] = {"spn": SemanticNet(config.layers, config.levels)}
+    models: dict[str, nn.Module] = {"spn": SemanticNet(config.encoder, config.levels)}
     if config.grouping == "embedding":
-        models["ien"] = EmbeddingNet(
-            config.channels, config.layers, config.levels, config.crop, config.overlap
-        )
+        models["ien"] = EmbeddingNet(config.channels, config.encoder, config.levels)
     return models
 
 
-METHOD = Method("weaknucleiseg", Config, networks, maps, decode, learns_from="points")
+METHOD = Method(
+    "weaknucleiseg", Config, networks, maps, decode, train, learns_from=lambda config: config.supervision
+)

@@ -12,17 +12,25 @@ from nucbook.data.patches import Batch
 from nucbook.data.tissue import simulate
 from nucbook.metrics import evaluate
 from nucbook.papers.baselines import hovernet, mean_teacher, self_training
-from nucbook.papers.baselines.mean_teacher import STRONG, WEAK, Views, consistency_loss, views
+from nucbook.papers.baselines.semi_supervised import (
+    STRONG,
+    WEAK,
+    Views,
+    consistency_loss,
+    teacher_maps,
+    views,
+)
+from nucbook.profile import change
 from nucbook.sample import InvalidSample, Sample
-from nucbook.segmenter import Segmenter
+from nucbook.segmenter import Segmenter, train
 from nucbook.training.prepare import Models
 from nucbook.training.schedules import StepDecay
-from nucbook.training.stages import Desk
 
 SMALL = {"crop": 32, "batch": 2, "steps": 2, "precision": "no"}
-TINY = replace(hovernet.Config.quick(), **SMALL)
-TEACHING = replace(mean_teacher.Config.quick(), **SMALL)
-REPEATING = replace(self_training.Config.quick(), **SMALL)
+TINY = change(hovernet.Config.quick(), SMALL)
+TEACHING = change(mean_teacher.Config.quick(), SMALL)
+REPEATING = change(self_training.Config.quick(), SMALL)
+CONFIGS = {"hovernet": TINY, "mean_teacher": TEACHING, "self_training": REPEATING}
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +62,8 @@ def test_the_schedule_is_the_papers():
 def test_it_overfits_one_image(tmp_path):
     sample = simulate("breast", size=128, seed=5)
     config = replace(hovernet.Config.quick(), steps=160, crop=96, batch=4)
-    segmenter, history = hovernet.train([sample], config, checkpoint=tmp_path, progress=False)
-    assert history.finished
+    segmenter, history = train("hovernet", [sample], config, checkpoint=tmp_path, progress=False)
+    assert history["hovernet"].finished
     scores = evaluate(sample.label_map, segmenter(sample.image).instances)
     assert scores["dice"] > 0.85
     assert scores["aji"] > 0.6
@@ -64,12 +72,9 @@ def test_it_overfits_one_image(tmp_path):
 def test_losses_stay_finite_without_nuclei_and_with_one_giant(tmp_path, unknown):
     for labels in (np.zeros((64, 64), np.int32), np.ones((64, 64), np.int32)):
         sample = Sample(np.full((64, 64, 3), 200, np.uint8), labels, name="flat")
-        for number, (module, config) in enumerate(
-            ((hovernet, TINY), (mean_teacher, TEACHING), (self_training, REPEATING))
-        ):
-            folder = tmp_path / f"{number}{labels.any()}"
-            _, history = module.train([sample, *unknown], config, checkpoint=folder, progress=False)
-            assert np.isfinite(history.rows[-1]["loss"])
+        for name, config in CONFIGS.items():
+            _, history = train(name, [sample, *unknown], config, checkpoint=tmp_path, progress=False)
+            assert np.isfinite(history["hovernet"].rows[-1]["loss"])
 
 
 def test_a_gradient_reaches_every_weight(known):
@@ -83,25 +88,23 @@ def test_a_gradient_reaches_every_weight(known):
     assert all(weight.grad is not None and weight.grad.any() for weight in models["hovernet"].parameters())
 
 
-@pytest.mark.parametrize(
-    ("module", "config"), [(hovernet, TINY), (mean_teacher, TEACHING), (self_training, REPEATING)]
-)
-def test_truth_of_the_unlabelled_is_never_needed_and_a_run_repeats(module, config, known, unknown, tmp_path):
-    one, _ = module.train([*known, *unknown], config, checkpoint=tmp_path / "a", progress=False)
-    two, _ = module.train([*known, *unknown], config, checkpoint=tmp_path / "b", progress=False)
+@pytest.mark.parametrize(("name", "config"), CONFIGS.items())
+def test_truth_of_the_unlabelled_is_never_needed_and_a_run_repeats(name, config, known, unknown, tmp_path):
+    one, _ = train(name, [*known, *unknown], config, checkpoint=tmp_path / "a", progress=False)
+    two, _ = train(name, [*known, *unknown], config, checkpoint=tmp_path / "b", progress=False)
     assert same(one, two)
     with pytest.raises(InvalidSample, match="not one"):
-        module.train(unknown, config, checkpoint=tmp_path / "c", progress=False)
+        train(name, unknown, config, checkpoint=tmp_path / "c", progress=False)
 
 
-@pytest.mark.parametrize(("module", "config"), [(mean_teacher, TEACHING), (self_training, REPEATING)])
-def test_without_unlabelled_images_there_is_nothing_to_learn_from_them(module, config, known, tmp_path):
-    with pytest.raises(InvalidSample, match=r"train baselines\.hovernet"):
-        module.train(known, config, checkpoint=tmp_path, progress=False)
+@pytest.mark.parametrize("name", ["mean_teacher", "self_training"])
+def test_without_unlabelled_images_there_is_nothing_to_learn_from_them(name, known, tmp_path):
+    with pytest.raises(InvalidSample, match="or train hovernet"):
+        train(name, known, CONFIGS[name], checkpoint=tmp_path, progress=False)
 
 
 def test_a_saved_segmenter_finds_its_method_again(known, unknown, tmp_path):
-    found, _ = mean_teacher.train([*known, *unknown], TEACHING, checkpoint=tmp_path / "c", progress=False)
+    found, _ = train("mean_teacher", [*known, *unknown], TEACHING, checkpoint=tmp_path / "c", progress=False)
     found.save(tmp_path / "model")
     image = known[0].image
     assert np.array_equal(Segmenter.load(tmp_path / "model")(image).instances, found(image).instances)
@@ -115,19 +118,19 @@ def done(folder):
 
 
 def test_both_kinds_of_self_training_share_their_first_network(known, unknown, tmp_path):
-    desk = Desk(0, tmp_path, progress=False)
-    first, _ = hovernet.run(desk, TINY, known, unknown)
-    replaced, _ = self_training.run(desk, REPEATING, known, unknown)
+    samples, options = [*known, *unknown], {"checkpoint": tmp_path, "progress": False}
+    first, _ = train("hovernet", samples, TINY, **options)
+    replaced, _ = train("self_training", samples, REPEATING, **options)
     assert done(tmp_path) == ["learner", "pseudo_labels", "supervised"]
-    kept, _ = self_training.run(desk, replace(REPEATING, truth="kept"), known, unknown)
+    kept, _ = train("self_training", samples, replace(REPEATING, truth="kept"), **options)
     assert done(tmp_path) == ["learner", "learner", "pseudo_labels", "supervised"]
     assert not same(first, replaced)
     assert not same(replaced, kept)
 
 
 def test_another_round_labels_with_the_network_of_the_round_before(known, unknown, tmp_path):
-    desk = Desk(0, tmp_path, progress=False)
-    self_training.run(desk, replace(REPEATING, rounds=2), known, unknown)
+    config = replace(REPEATING, rounds=2)
+    train("self_training", [*known, *unknown], config, checkpoint=tmp_path, progress=False)
     assert done(tmp_path).count("pseudo_labels") == 2
 
 
@@ -172,13 +175,13 @@ def test_the_teacher_normalises_by_its_batch():
     batch = flat(0.5)
     batch.image = torch.rand(1, 3, 32, 32)
     seen = Views(batch, batch, batch.image, batch.image)
-    before = mean_teacher.teacher_maps(Models(teacher=teacher), seen)
+    before = teacher_maps(Models(teacher=teacher), seen)
     for module in teacher.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.fill_(7)
             module.running_var.fill_(9)
     teacher.eval()
-    assert torch.allclose(mean_teacher.teacher_maps(Models(teacher=teacher), seen), before)
+    assert torch.allclose(teacher_maps(Models(teacher=teacher), seen), before)
 
 
 def test_no_gradient_reaches_the_teacher():

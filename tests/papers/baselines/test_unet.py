@@ -10,7 +10,8 @@ from nucbook.data.tissue import simulate
 from nucbook.metrics import evaluate
 from nucbook.papers.baselines import unet
 from nucbook.papers.baselines.unet import Config, distance_loss, foreground_loss
-from nucbook.sample import Sample
+from nucbook.sample import InvalidSample, Sample
+from nucbook.segmenter import train
 
 VALID = torch.ones(1, 2, 2, dtype=torch.bool)
 
@@ -41,12 +42,12 @@ def test_pixels_that_do_not_count_get_no_gradient(loss):
     assert torch.isfinite(nothing.grad).all()
 
 
-def test_losses_stay_finite_without_nuclei_and_a_gradient_reaches_every_weight():
+def test_losses_stay_finite_without_nuclei_and_a_gradient_reaches_every_weight(tmp_path):
     config = replace(Config.quick(), crop=32, batch=2, steps=1, precision="no")
     for labels in (np.zeros((64, 64), np.int32), np.ones((64, 64), np.int32)):
         sample = Sample(np.full((64, 64, 3), 200, np.uint8), labels)
-        _, history = unet.train([sample], config, progress=False)
-        assert np.isfinite(history.rows[-1]["loss"])
+        _, history = train("unet", [sample], config, checkpoint=tmp_path, progress=False)
+        assert np.isfinite(history["unet"].rows[-1]["loss"])
     models = unet.networks(config)
     batch = type(
         "Batch",
@@ -63,10 +64,11 @@ def test_losses_stay_finite_without_nuclei_and_a_gradient_reaches_every_weight()
     assert all(weight.grad is not None and weight.grad.any() for weight in models["unet"].parameters())
 
 
-def test_it_overfits_one_image():
+def test_it_overfits_one_image(tmp_path):
     sample = simulate("breast", size=128, seed=5)
     config = replace(Config.quick(), steps=240, crop=96, batch=4, warm_up=10)
-    segmenter, history = unet.train([sample], config, progress=False)
+    segmenter, histories = train("unet", [sample], config, checkpoint=tmp_path, progress=False)
+    history = histories["unet"]
     assert history.finished
     assert history.rows[-1]["loss"] < 0.5 * history.rows[0]["loss"]
     assert evaluate(sample.instances, segmenter(sample.image).instances)["aji"] > 0.8
@@ -74,7 +76,6 @@ def test_it_overfits_one_image():
 
 def test_refuses_to_learn_from_nothing():
     sample = Sample(np.full((64, 64, 3), 200, np.uint8), name="slide 7")
-    with pytest.raises(ValueError, match="slide 7"):
-        unet.train([sample], Config.quick())
-    with pytest.raises(ValueError, match="needs masks"):
-        unet.train([], Config.quick())
+    for samples in ([sample], []):
+        with pytest.raises(InvalidSample, match=f"not one of {len(samples)} samples has masks, which unet"):
+            train("unet", samples, Config.quick())

@@ -18,8 +18,10 @@ from skimage.morphology import convex_hull_image, disk
 from sklearn.neighbors import KernelDensity
 
 from nucbook.data.tissue import simulate
-from nucbook.papers.ircr.priors import PROPERTIES, Priors, piac_loss, properties, weight_map
-from nucbook.training.stages import Desk, stage
+from nucbook.papers.ircr.losses import piac_loss, weight_map
+from nucbook.papers.ircr.priors import Priors
+from nucbook.papers.ircr.properties import PROPERTIES, properties
+from nucbook.training.stages import StageRunner, stage
 
 maps = hnp.arrays(np.int32, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.integers(0, 3))
 
@@ -270,12 +272,12 @@ def test_one_giant_instance(fitted, others):
 
 def test_a_stage_keeps_it(fitted, tmp_path):
     @stage()
-    def kept(desk, config):
+    def kept(runner, config):
         return asdict(fitted)
 
-    desk, rows = Desk(folder=tmp_path, progress=False), spread()
+    runner, rows = StageRunner(folder=tmp_path, progress=False), spread()
     for _ in range(2):  # made, and read from the cache
-        again = Priors(**desk.do(kept, None))
+        again = Priors(**runner.do(kept, None))
         assert np.array_equal(again.likelihoods(rows), fitted.likelihoods(rows))
         assert (again.count, list(again.sources)) == (fitted.count, ["tissue"])
 

@@ -12,16 +12,16 @@ from nucbook import data
 from nucbook.data.patches import Batch, patches
 from nucbook.data.tissue import simulate
 from nucbook.papers.baselines import hovernet
-from nucbook.papers.baselines.mean_teacher import Views
+from nucbook.papers.baselines.semi_supervised import Views
 from nucbook.papers.ircr import training
 from nucbook.papers.ircr.config import Config
-from nucbook.papers.ircr.training import fitted, nuclei, resolution, run, step, train, weights
+from nucbook.papers.ircr.training import fitted, nuclei, resolution, step, weights
+from nucbook.profile import change
 from nucbook.sample import InvalidSample
-from nucbook.segmenter import Segmenter
+from nucbook.segmenter import Segmenter, train
 from nucbook.training.prepare import Models
-from nucbook.training.stages import Desk
 
-TINY = replace(Config.quick(), crop=64, batch=2, steps=2, precision="no")
+TINY = change(Config.quick(), {"crop": 64, "batch": 2, "steps": 2, "precision": "no"})
 VALID = torch.ones(2, 64, 64, dtype=torch.bool)
 
 
@@ -99,7 +99,7 @@ def test_a_term_of_weight_nought_is_not_there(priors):
     )
     assert names() == {"piac", "miac"}
     assert names(piac=0.0) == {"miac"}
-    assert names(piac=0.0, miac=0.0, mse=1.0) == {"consistency"}
+    assert names(piac=0.0, miac=0.0, consistency=1.0) == {"consistency"}
 
 
 def test_what_is_not_valid_holds_no_nucleus_and_no_weight(priors):
@@ -139,18 +139,18 @@ def test_areas_need_one_resolution(tmp_path):
     for other, found in ((None, "0.25, None"), (0.5, "0.25, 0.5")):
         pair = [known, replace(unknown, mpp=other)]
         with pytest.raises(InvalidSample, match=f"per pixel are {found}"):
-            train(pair, TINY, checkpoint=tmp_path, progress=False)
+            train("ircr", pair, TINY, checkpoint=tmp_path, progress=False)
     assert resolution([replace(known, mpp=mpp) for mpp in (0.2456, 0.252, 0.2527)]) == 0.252
-    _, history = train(pair, replace(TINY, piac=0.0), checkpoint=tmp_path, progress=False)
-    assert history.finished
+    _, history = train("ircr", pair, replace(TINY, piac=0.0), checkpoint=tmp_path, progress=False)
+    assert history["hovernet"].finished
 
 
 def test_the_whole_runs_repeats_and_is_found_again(tmp_path):
     known, unknown = simulate("breast", 96, seed=5), simulate("kidney", 96, seed=6).weaken("nothing")
-    one, history = train([known, unknown], TINY, checkpoint=tmp_path / "a", progress=False)
-    two, _ = train([known, unknown], TINY, checkpoint=tmp_path / "b", progress=False)
-    assert history.finished
-    assert {"piac", "miac", "msge"} <= set(history.rows[-1])
+    one, history = train("ircr", [known, unknown], TINY, checkpoint=tmp_path / "a", progress=False)
+    two, _ = train("ircr", [known, unknown], TINY, checkpoint=tmp_path / "b", progress=False)
+    assert history["hovernet"].finished
+    assert {"piac", "miac", "msge"} <= set(history["hovernet"].rows[-1])
     a, b = (found.networks["hovernet"].state_dict() for found in (one, two))
     assert all(torch.equal(a[key], b[key]) for key in a)
     one.save(tmp_path / "model")
@@ -161,9 +161,9 @@ def test_the_whole_runs_repeats_and_is_found_again(tmp_path):
 def test_it_needs_both_kinds_of_samples(tmp_path):
     sample = simulate("breast", 64, seed=5)
     with pytest.raises(InvalidSample, match="every sample has masks"):
-        train([sample], TINY, checkpoint=tmp_path, progress=False)
+        train("ircr", [sample], TINY, checkpoint=tmp_path, progress=False)
     with pytest.raises(InvalidSample, match="not one"):
-        train([sample.weaken("nothing")], TINY, checkpoint=tmp_path, progress=False)
+        train("ircr", [sample.weaken("nothing")], TINY, checkpoint=tmp_path, progress=False)
 
 
 def test_priors_are_external_or_refused():
@@ -177,11 +177,11 @@ def test_priors_are_external_or_refused():
     assert Config.paper("own").external == ("tissue",)
 
 
-def test_priors_on_too_few_nuclei_are_refused(monkeypatch):
+def test_priors_on_too_few_nuclei_are_refused(monkeypatch, tmp_path):
     few = [sample for sample in patches(data.load("tissue", "validation")[0], 64)][:1]
     monkeypatch.setattr(training.data, "load", lambda name, part: few)
     with pytest.raises(ValueError, match="add images until there are 20"):
-        run(Desk(progress=False), TINY, few, [few[0].weaken("nothing")])
+        train("ircr", [*few, few[0].weaken("nothing")], TINY, checkpoint=tmp_path, progress=False)
 
 
 def test_the_priors_survive_the_way_through_a_stage(priors):

@@ -13,7 +13,7 @@ from nucbook.data.tissue import simulate
 from nucbook.metrics import evaluate
 from nucbook.nuclei import Nuclei
 from nucbook.papers.weaknucleiseg.config import Config
-from nucbook.papers.weaknucleiseg.instances import Said, cores_of, decode, group, maps, split
+from nucbook.papers.weaknucleiseg.instances import RawOutput, cores_of, decode, group, maps, split
 from nucbook.papers.weaknucleiseg.network import CoordConv, EmbeddingNet, SemanticNet
 
 CONFIG = Config.quick()
@@ -65,20 +65,20 @@ def test_pieces_of_every_label():
     assert pieces[0, 3] != pieces[2, 2]  # corners do not touch
 
 
-def said(labels, window, noise=0.0):
+def raw_output(labels, window, noise=0.0):
     """What perfect networks would say of a label map, window by window."""
     shape = labels.shape
     windows = list(grid(shape, window, window // 2))
     padded = np.pad(labels, [(0, max(window - n, 0)) for n in shape])
     crops = np.stack([padded[r : r + window, c : c + window] for r, c in windows])
     embeddings = torch.stack([block(np.where(crop > 0, crop % 97, 0)) for crop in crops])
-    return Said((labels > 0).astype(np.float32), windows, embeddings)
+    return RawOutput((labels > 0).astype(np.float32), windows, embeddings)
 
 
 @pytest.mark.parametrize("size", [(96, 96), (256, 256), (200, 317), (50, 130)])
 def test_windows_give_the_nuclei_of_the_whole(size):
     labels = simulate("breast", size=size, seed=4).instances
-    found = decode(said(labels, 96), replace(CONFIG, min_area=1, pieces=1000))
+    found = decode(raw_output(labels, 96), replace(CONFIG, min_area=1, pieces=1000))
     assert isinstance(found, Nuclei)
     assert found.shape == size
     assert evaluate(labels, found.to_labels())["aji_plus"] > 0.99
@@ -87,22 +87,22 @@ def test_windows_give_the_nuclei_of_the_whole(size):
 @pytest.mark.parametrize("size", [(96, 96), (300, 211), (40, 96)])
 def test_cores_tile_the_image(size):
     painted = np.zeros(size, int)
-    for (top, bottom), (left, right) in cores_of(said(np.zeros(size, int), 96), size):
+    for (top, bottom), (left, right) in cores_of(raw_output(np.zeros(size, int), 96), size):
         painted[top:bottom, left:right] += 1
     assert (painted == 1).all()
 
 
 def test_nothing_above_the_threshold_is_no_nucleus():
-    empty = said(np.zeros((96, 130), int), 96)
+    empty = raw_output(np.zeros((96, 130), int), 96)
     assert len(decode(empty, CONFIG)) == 0
-    alone = Said(np.zeros((96, 130), np.float32), [], None)
+    alone = RawOutput(np.zeros((96, 130), np.float32), [], None)
     assert not decode(alone, replace(CONFIG, grouping="pieces")).any()
 
 
 def test_embeddings_that_collapse_to_one_place_give_the_pieces():
     labels = np.zeros((96, 96), np.int32)
     labels[10:30, 10:30], labels[50:70, 50:70] = 1, 2
-    one_place = Said((labels > 0).astype(np.float32), [(0, 0)], torch.zeros(1, 16, 96, 96))
+    one_place = RawOutput((labels > 0).astype(np.float32), [(0, 0)], torch.zeros(1, 16, 96, 96))
     assert evaluate(labels, decode(one_place, CONFIG).to_labels())["aji"] == 1
 
 
@@ -111,7 +111,7 @@ def test_without_a_second_network_pieces_are_nuclei_and_holes_are_filled():
     probability[5:20, 5:20] = 0.9
     probability[10:12, 10:12] = 0.1
     probability[30:33, 30:33] = 0.9  # 9 px, below min_area
-    found = decode(Said(probability, [], None), replace(CONFIG, grouping="pieces", threshold=0.5))
+    found = decode(RawOutput(probability, [], None), replace(CONFIG, grouping="pieces", threshold=0.5))
     assert np.array_equal(found > 0, np.pad(np.ones((15, 15), bool), ((5, 20), (5, 20))))
 
 
@@ -121,9 +121,12 @@ def test_without_a_second_network_pieces_are_nuclei_and_holes_are_filled():
 def test_shapes_and_any_size():
     image = torch.rand(2, 3, 70, 45)
     with torch.no_grad():
-        assert SemanticNet(18, 4)(image).shape == (2, 2, 70, 45)
-        assert EmbeddingNet(16, 18, 4, 64)(image[..., :64, :32]).shape == (2, 16, 64, 32)
-        one, two = maps({"spn": SemanticNet(18, 4).eval(), "ien": EmbeddingNet(16, 18, 4, 64).eval()}, image)
+        assert SemanticNet("resnet18", 4)(image).shape == (2, 2, 70, 45)
+        assert EmbeddingNet(16, "resnet18", 4, 64)(image[..., :64, :32]).shape == (2, 16, 64, 32)
+        one, two = maps(
+            {"spn": SemanticNet("resnet18", 4).eval(), "ien": EmbeddingNet(16, "resnet18", 4, 64).eval()},
+            image,
+        )
     assert one.probability.shape == two.probability.shape == (70, 45)
     assert one.embeddings.shape == (len(one.windows), 16, 64, 64)
 

@@ -14,11 +14,10 @@ from nucbook.data import load
 from nucbook.data.tissue import simulate
 from nucbook.metrics import evaluate
 from nucbook.papers.weaknucleiseg.config import Config
-from nucbook.papers.weaknucleiseg.training import Choice, clicked, run, train
+from nucbook.papers.weaknucleiseg.training import Choice, clicked
 from nucbook.sample import InvalidSample, Sample
-from nucbook.segmenter import Segmenter
+from nucbook.segmenter import Segmenter, train
 from nucbook.training.best import Best
-from nucbook.training.stages import Desk
 
 TINY = replace(Config.quick(), crop=32, batch=2, levels=3, spn_steps=2, ien_steps=2, precision="no")
 
@@ -26,6 +25,10 @@ TINY = replace(Config.quick(), crop=32, batch=2, levels=3, spn_steps=2, ien_step
 @pytest.fixture(scope="module")
 def samples():
     return [sample.crop(0, 0, 128, 128) for sample in load("tissue", "validation")[2:4]]
+
+
+def learn(samples, config, folder, **options):
+    return train("weaknucleiseg", samples, config, checkpoint=folder, progress=False, **options)
 
 
 def same(one: Segmenter, other: Segmenter) -> bool:
@@ -39,27 +42,25 @@ def stages_done(folder):
 
 def test_training_on_points_never_sees_a_mask(samples, tmp_path):
     """Other masks with the same points change nothing."""
-    seen, _ = run(Desk(0, tmp_path / "a", progress=False), TINY, samples)
+    seen, _ = learn(samples, TINY, tmp_path / "a")
     points = [sample.weaken("points") for sample in samples]
-    unseen, _ = run(Desk(0, tmp_path / "b", progress=False), TINY, points)
+    unseen, _ = learn(points, TINY, tmp_path / "b")
     assert same(seen, unseen)
     other = [Sample(s.image, np.ones(s.shape, np.int32), points=s.points, name=s.name) for s in points]
-    again, _ = run(Desk(0, tmp_path / "c", progress=False), TINY, other)
+    again, _ = learn(other, TINY, tmp_path / "c")
     assert same(seen, again)
 
 
 def test_stages_are_shared_and_found_again(samples, tmp_path):
-    full, histories = run(Desk(0, tmp_path, progress=False), TINY, samples)
+    full, histories = learn(samples, TINY, tmp_path)
     assert list(histories) == ["spn", "ien"]
     before = stages_done(tmp_path)
     assert before == ["embedding", "partial_labels", "pseudo_instances", "semantic"]
-    alone, histories = run(
-        Desk(0, tmp_path, progress=False), replace(TINY, grouping="pieces", threshold=0.5), samples
-    )
+    alone, histories = learn(samples, replace(TINY, grouping="pieces", threshold=0.5), tmp_path)
     assert stages_done(tmp_path) == before  # SPN was there
     assert list(histories) == ["spn"]
     assert torch.equal(full.networks["spn"].unet.head.weight, alone.networks["spn"].unet.head.weight)
-    run(Desk(0, tmp_path, progress=False), replace(TINY, gamma=0.1), samples)
+    learn(samples, replace(TINY, gamma=0.1), tmp_path)
     assert stages_done(tmp_path) == sorted([*before, "embedding"])  # only the second network anew
 
 
@@ -68,17 +69,17 @@ def test_stages_are_shared_and_found_again(samples, tmp_path):
     [{"jitter": 4.0}, {"missing": 0.5}, {"features": "qu"}, {"supervision": "masks"}, {"squared": True}],
 )
 def test_what_a_row_changes_changes_the_networks(samples, tmp_path, changes):
-    plain, _ = run(Desk(0, tmp_path, progress=False), TINY, samples)
-    changed, _ = run(Desk(0, tmp_path, progress=False), replace(TINY, **changes), samples)
+    plain, _ = learn(samples, TINY, tmp_path)
+    changed, _ = learn(samples, replace(TINY, **changes), tmp_path)
     assert not same(plain, changed)
 
 
 def test_points_may_be_missing_altogether(tmp_path):
     nobody = simulate("breast", size=96, seed=5).weaken("points")
     empty = replace(nobody, points=np.zeros((0, 2)))
-    _, histories = run(Desk(0, tmp_path, progress=False), TINY, [empty, nobody])
+    _, histories = learn([empty, nobody], TINY, tmp_path)
     assert all(np.isfinite(row["loss"]) for history in histories.values() for row in history.rows)
-    _, histories = run(Desk(1, tmp_path, progress=False), TINY, [empty])
+    _, histories = learn([empty], TINY, tmp_path, seed=1)
     assert all(np.isfinite(row["loss"]) for history in histories.values() for row in history.rows)
 
 
@@ -92,12 +93,12 @@ def test_fully_learns_one_image(tmp_path):
     config = replace(
         Config.quick(), supervision="masks", batch=4, spn_steps=150, ien_steps=300, threshold=0.5
     )
-    segmenter, _ = train([sample], config, checkpoint=tmp_path, progress=False)
+    segmenter, _ = learn([sample], config, tmp_path)
     assert evaluate(sample.instances, segmenter(sample.image).instances)["aji"] > 0.8
 
 
 def test_a_saved_segmenter_says_the_same(samples, tmp_path):
-    segmenter, _ = train(samples, TINY, checkpoint=tmp_path / "stages", progress=False)
+    segmenter, _ = learn(samples, TINY, tmp_path / "stages")
     segmenter.save(tmp_path / "model")
     again = Segmenter.load(tmp_path / "model")
     assert same(segmenter, again)
@@ -125,9 +126,9 @@ def test_best_keeps_what_its_judge_liked_best():
 
 def test_selection_by_masks_takes_the_better_weights_and_says_so(samples, tmp_path):
     config = replace(TINY, selection="masks", spn_steps=20, ien_steps=20, min_area=1)
-    segmenter, _ = run(Desk(0, tmp_path, progress=False), config, samples, validation=samples[:1])
+    segmenter, _ = learn(samples, config, tmp_path, validation=samples[:1])
     worth = Choice(config, samples[:1])
-    last, _ = run(Desk(0, tmp_path, progress=False), replace(config, selection="last"), samples)
+    last, _ = learn(samples, replace(config, selection="last"), tmp_path)
     assert worth(segmenter.networks["spn"]) >= worth(last.networks["spn"])
     with pytest.raises(ValueError, match="needs validation images"):
-        run(Desk(0, tmp_path, progress=False), config, samples)
+        learn(samples, config, tmp_path)

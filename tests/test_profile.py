@@ -1,22 +1,23 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import field, replace
+from typing import Literal
 
 import pytest
 
-from nucbook.rows import fingerprint
-from nucbook.training.profile import profile, resolve, schedule
+from nucbook.fingerprint import fingerprint
+from nucbook.profile import Count, as_before, build, configuration, flat, identity, profile, resolve, schedule
 
 
-@dataclass(frozen=True)
+@configuration
 class Config:
-    steps: int = 60_000
+    steps: Count = 60_000
     margin: float = 3.0
     flip: bool = True
     sizes: tuple[int, ...] = (256, 256)
     window: tuple[int, float] = (3, 0.5)
     clip: float | None = None
-    selection: str = "last"
+    selection: Literal["last", "masks"] = "last"
 
     @classmethod
     def paper(cls, dataset):
@@ -65,7 +66,7 @@ def test_each_layer_overrides_the_one_before():
         ("clip", "None", None),
         ("clip", "null", None),
         ("clip", "1", 1.0),
-        ("selection", "Best", "Best"),
+        ("selection", "masks", "masks"),
     ],
 )
 def test_command_line_texts_become_the_fields_type(field, text, value):
@@ -75,21 +76,27 @@ def test_command_line_texts_become_the_fields_type(field, text, value):
 
 
 def test_an_unknown_field_lists_those_there_are():
-    with pytest.raises(ValueError, match="Config has no field 'stepz'; its fields are steps, margin, flip"):
+    with pytest.raises(
+        ValueError,
+        match="Config has no field 'stepz'; did you mean 'steps'\\? Its fields are steps, margin, flip",
+    ):
         resolve(Config, "kumar", "quick", {"stepz": 3})
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("steps", 1.5, "steps = 1.5: wanted int"),
-        ("steps", True, "steps = True: wanted int"),
-        ("margin", "wide", "margin = 'wide': wanted float"),
-        ("flip", "1", "flip = 1: wanted bool"),
-        ("sizes", [1, "a"], "sizes = 'a': wanted int"),
-        ("window", [1], r"window = \[1\]: wanted tuple\[int, float\]"),
+        ("steps", 1.5, "steps = 1.5: wanted int, got float"),
+        ("steps", True, "steps = True: wanted int, got bool"),
+        ("steps", -5, "steps = -5: wanted int >= 1"),
+        ("steps", "0", "steps = '0': wanted int >= 1"),
+        ("margin", "wide", "margin = 'wide': wanted float, got str"),
+        ("flip", "1", "flip = '1': wanted bool, got int"),
+        ("sizes", [1, "a"], r"sizes = \[1, 'a'\]: wanted int, got str"),
+        ("window", [1], r"window = \[1\]: wanted array of length 2"),
         ("clip", "x", "clip = 'x'"),
-        ("selection", 3, "selection = 3: wanted str"),
+        ("selection", "mask", "selection = 'mask': one of last, masks; did you mean 'masks'"),
+        ("selection", 3, "selection = 3: one of last, masks"),
     ],
 )
 def test_a_value_of_another_type_is_refused(field, value, message):
@@ -113,3 +120,53 @@ def test_how_a_run_was_shortened_is_said():
     assert said("tnbc", "paper", None, {"steps": 9}) == "paper: steps 60000 → 9"
     assert said("tnbc", "short", {"margin": 9}) == "short: steps 60000 → 2500"
     assert said("kumar", "quick") == "quick: steps 60000 → 40, sizes (256, 256) → (64,)"
+
+
+@configuration
+class Outer:
+    inner: Config = field(default_factory=Config)
+    rounds: Count = 1
+    later: bool = as_before(False)
+
+    @classmethod
+    def paper(cls, dataset):
+        return cls(Config.paper(dataset))
+
+    @classmethod
+    def short(cls, dataset):
+        return cls(Config.short(dataset))
+
+    @classmethod
+    def quick(cls):
+        return cls(Config.quick())
+
+
+@pytest.mark.parametrize("name", ["inner.steps", "steps"])
+def test_a_field_of_an_inner_configuration_has_two_names(name):
+    found = resolve(Outer, "kumar", "short", {"rounds": 2}, {name: "7"})
+    assert found == Outer(Config(steps=7), rounds=2)
+    assert flat(found)["inner.steps"] == 7
+    assert schedule(found, "kumar", "short", {"rounds": 2}) == "short: inner.steps 60000 → 7"
+
+
+def test_values_are_checked_wherever_they_come_from():
+    with pytest.raises(ValueError, match="steps = 0: wanted int >= 1"):
+        Config(steps=0)
+    with pytest.raises(ValueError, match="steps = 0: wanted int >= 1"):
+        replace(Config(), steps=0)
+    with pytest.raises(ValueError, match="selection = 'lost': one of last, masks; did you mean 'last'"):
+        build(Outer, {"inner": {"selection": "lost"}})
+    with pytest.raises(ValueError, match="inner = 3: wanted a Config"):
+        Outer(inner=3)
+
+
+def test_what_was_written_is_built_again():
+    assert build(Outer, {"inner": {"steps": 5, "sizes": [1, 2]}, "rounds": 3}) == Outer(
+        Config(steps=5, sizes=(1, 2)), rounds=3
+    )
+
+
+def test_a_new_field_that_means_as_before_is_no_part_of_the_identity():
+    assert "later" not in identity(Outer())
+    assert identity(Outer(later=True))["later"] is True
+    assert identity(Outer())["inner"] == flat(Config())

@@ -9,7 +9,7 @@ import pytest
 
 from nucbook import data
 from nucbook.data.item import UnreadableFile
-from nucbook.data.readers.cryonuseg import read_bundle, read_pair_of_rois, read_rois
+from nucbook.data.readers.imagej import read_bundle, read_pair_of_rois, read_rois
 from tests.data.layouts import boxes, roi_zip, save, tile, write
 
 IMAGE, LABELS = tile()

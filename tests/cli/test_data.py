@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nucbook import data
-from nucbook.cli_data import app
+from nucbook.cli.data import app
 from nucbook.data.catalog import CATALOG
 from tests.data.layouts import save, tile, write
 

@@ -1,4 +1,7 @@
-"""The command `nucbook`: chores of a checkout, and the library from the command line."""
+"""The command `nucbook`: chores of a checkout, and the library from the command line.
+
+The commands import PyTorch when they need it, so that `--help` and the `data` commands answer at once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from nucbook import __version__, cli_data, cli_methods, house
+from nucbook import __version__, house
+from nucbook.cli import config, data, models, tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,8 +18,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a local may be a whole slide
     help="Segment cell nuclei with few labels: the book and the library under it.",
 )
-app.add_typer(cli_data.app, name="data")
-cli_methods.register(app)
+app.add_typer(data.app, name="data")
+for command in (models.train, models.predict, models.score, models.pretrain, tables.table, config.config):
+    app.command()(command)
 
 
 def _show_version(asked: bool) -> None:

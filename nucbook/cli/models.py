@@ -1,72 +1,27 @@
-"""`nucbook train, predict, score, pretrain, table`: the library from the command line."""
+"""`nucbook train, predict, score, pretrain`: own images from the command line.
+
+PyTorch and what stands on it is imported by the commands themselves.
+"""
 
 from __future__ import annotations
 
-import importlib
 import shutil
-from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import pandas as pd
-import torch
 import typer
-from tqdm import tqdm
 
-from nucbook.data import load_folder
-from nucbook.data.export import write, written
-from nucbook.data.item import UnreadableFile
-from nucbook.data.readers.folder import picture_files
-from nucbook.data.readers.geojson import read_features
-from nucbook.data.readers.images import PICTURES, read_labels, read_rgb
-from nucbook.data.readers.polygons import paint
-from nucbook.data.slides import SLIDES, Slide, is_slide
-from nucbook.metrics import evaluate_many
-from nucbook.networks.encoder import save_tissue_weights
-from nucbook.nuclei import Nuclei
-from nucbook.papers import METHODS
-from nucbook.papers.baselines import tables as baselines
-from nucbook.papers.baselines import tissue
-from nucbook.sample import InvalidSample, Sample
-from nucbook.segmenter import CARD, UNFINISHED, Segmenter, find_method
-from nucbook.tables import find
-from nucbook.tables.render import as_text, compare
-from nucbook.tables.run import run_table
-from nucbook.training.prepare import agreed, first_process
-from nucbook.training.profile import profile as profile_in_force
-from nucbook.training.profile import resolve
-from nucbook.training.stages import Desk, OutOfTime
+from nucbook import method as methods
+from nucbook.cli.options import Changes, Minutes, Profile, Seed, explained, pairs
+from nucbook.profile import resolve
 
-Profile = Annotated[str | None, typer.Option(help="quick, short or paper.")]
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a config field, as steps=500; repeatable.")
-]
-Minutes = Annotated[
-    float | None, typer.Option(help="Stop cleanly after so long; the same command goes on later.")
-]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
-MISTAKES = (ValueError, OSError, OutOfTime)  # InvalidSample, BadModel, … are ValueErrors
+if TYPE_CHECKING:
+    import numpy as np
 
+    from nucbook.sample import Sample
+    from nucbook.segmenter import Segmenter
 
-@contextmanager
-def said():
-    """An error a user can act on becomes its message and exit code 1, not a traceback."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("nucbook: interrupted; the same command goes on.", err=True)
-        raise typer.Exit(130) from None
-    except ExceptionGroup as group:
-        messages = dict.fromkeys(str(error) for error in group.exceptions)
-        if not all(isinstance(error, MISTAKES) for error in group.exceptions):
-            raise
-        typer.echo("\n".join(f"nucbook: {message}" for message in messages), err=True)
-        raise typer.Exit(1) from group
-    except MISTAKES as error:
-        typer.echo(f"nucbook: {error}", err=True)
-        raise typer.Exit(1) from error
+TRAINABLE = tuple(name for name in methods.names() if name not in ("classical", "tissue"))
 
 
 def train(
@@ -74,7 +29,7 @@ def train(
         Path, typer.Argument(help="Folder of images with labels (`nucbook data check FOLDER`).")
     ],
     out: Annotated[Path, typer.Option(help="Folder the model is written to.")],
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "baselines.unet",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(TRAINABLE)}.")] = "unet",
     profile: Profile = None,
     changes: Changes = None,
     seed: Seed = 0,
@@ -84,32 +39,41 @@ def train(
     ] = None,
 ) -> None:
     """Train a method on your own images. Without --profile: paper where there is a GPU, else short."""
-    with said():
+    with explained():
+        kind = methods.config_of(method)
+        from nucbook.segmenter import CARD, UNFINISHED, Segmenter
+        from nucbook.segmenter import train as train_method
+        from nucbook.training.prepare import agreed, first_process
+
         if (out / CARD).exists():
             raise FileExistsError(f"{out}: holds a finished model; give another --out, or delete it.")
-        found = find_method(method)
-        kind = found.learns_from
-        samples = annotated(images, mpp, kind)
-        profile = profile or ("paper" if torch.cuda.is_available() else "short")
-        config = resolve(found.config, "own", profile, command_line=pairs(changes))
-        typer.echo(f"{method} at profile {profile}: {len(samples)} images with {kind} in {images}")
-        teach = getattr(importlib.import_module(f"nucbook.papers.{method}"), "train", None)
-        if teach is None:
-            raise ValueError(f"{method} has nothing to learn; there are {', '.join(METHODS)}.")
+        found = methods.find(method)
+        if found.train is None or method not in TRAINABLE:
+            raise ValueError(f"{method} learns nothing from images; there are {', '.join(TRAINABLE)}.")
+        profile = profile or _default_profile()
+        config = resolve(kind, "own", profile, command_line=pairs(changes))
+        wanted = found.learns_from(config)
+        samples = annotated(images, mpp, wanted)
+        typer.echo(f"{method} at profile {profile}: {len(samples)} images with {wanted} in {images}")
         card = {
             "data": f"{len(samples)} images of {images.name}, {sum(s.labelled for s in samples)} with masks",
             "licence": "the trainer's own images",
             "mpp": mpp,
         }
-        segmenter, history = teach(samples, config, seed=seed, checkpoint=out / UNFINISHED, minutes=minutes)
-        histories = history.values() if isinstance(history, Mapping) else [history]
-        if not all(one.finished for one in histories):
-            raise OutOfTime("the time limit came first; the same command goes on.")
+        segmenter, _ = train_method(
+            found, samples, config, seed=seed, checkpoint=out / UNFINISHED, minutes=minutes
+        )
         if first_process():
             Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
             shutil.rmtree(out / UNFINISHED, ignore_errors=True)
             typer.echo(f"saved to {out}; next: nucbook predict {out} IMAGES --out RESULTS")
         agreed(None)  # all wait until it is written
+
+
+def _default_profile() -> str:
+    import torch
+
+    return "paper" if torch.cuda.is_available() else "short"
 
 
 def predict(
@@ -119,7 +83,14 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace older results.")] = False,
 ) -> None:
     """Segment images: polygons for QuPath (.geojson) and label maps (.tif); of slides, polygons alone."""
-    with said():
+    from tqdm import tqdm
+
+    from nucbook.data.item import UnreadableFile
+    from nucbook.sample import InvalidSample
+
+    with explained():
+        from nucbook.segmenter import Segmenter
+
         segmenter = Segmenter.load(model)
         files = pictures(images)
         check_results(files, out, overwrite)
@@ -138,6 +109,13 @@ def predict(
 
 def predict_one(segmenter: Segmenter, path: Path, out: Path) -> int:
     """Segment one image or slide and write what was found; returns the number of nuclei."""
+    from tqdm import tqdm
+
+    from nucbook.data.export import write
+    from nucbook.data.readers.images import read_rgb
+    from nucbook.data.slides import Slide, is_slide
+    from nucbook.nuclei import Nuclei
+
     names = segmenter.card.classes
     if not is_slide(path):
         nuclei = segmenter(read_rgb(path)).nuclei
@@ -159,9 +137,15 @@ def score(
     truth: Annotated[Path, typer.Argument(help="Folder of the images with their labels.")],
 ) -> None:
     """Compare what was found with masks, image by image; images without masks are left out."""
-    with said():
+    with explained():
+        import pandas as pd
+
+        from nucbook.metrics import evaluate_many
+
         samples = annotated(truth, None, "masks")
-        report = evaluate_many((sample.label_map, read_found(found, sample)) for sample in samples)
+        report = evaluate_many(
+            (sample.label_map, read_found(found, sample), sample.counted) for sample in samples
+        )
         rows = pd.DataFrame(report.per_image, [sample.name for sample in samples])
         rows.loc["mean"] = report.mean
         typer.echo(rows.round(3).to_string())
@@ -169,6 +153,12 @@ def score(
 
 def read_found(folder: Path, sample: Sample) -> np.ndarray:
     """The label map that `predict` wrote for a sample; where there are polygons alone, these painted."""
+    from nucbook.data.export import written
+    from nucbook.data.item import UnreadableFile
+    from nucbook.data.readers.geojson import read_features
+    from nucbook.data.readers.images import read_labels
+    from nucbook.data.readers.polygons import paint
+
     outlines, labels = written(folder / sample.name)
     if labels.exists():
         return read_labels(labels)
@@ -181,43 +171,15 @@ def pretrain(
     profile: Profile = None, seed: Seed = 0, minutes: Minutes = None, changes: Changes = None
 ) -> None:
     """Train on simulated tissue and keep the encoder, which `init: tissue` starts from."""
-    with said():
-        profile = profile or ("paper" if torch.cuda.is_available() else "short")
-        config = resolve(tissue.Config, "tissue", profile, command_line=pairs(changes))
-        desk = Desk(seed=seed, minutes=minutes)
-        trained = desk.do(baselines.simulated, config, tissue.simulator())
-        network = baselines.segmenter(config, trained).networks["unet"]
-        typer.echo(f"ResNet-{config.layers}, {config.levels} scales: {save_tissue_weights(network.encoder)}")
+    with explained():
+        from nucbook.networks.encoder import save_tissue_weights
+        from nucbook.segmenter import train as train_method
 
-
-def table(
-    address: Annotated[str, typer.Argument(help="paper/table, as baselines/slides.")],
-    rows: Annotated[
-        list[str] | None, typer.Option(help="A row's name or alias; repeatable. Default: all.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each row.")] = 1,
-    profile: Profile = None,
-    minutes: Minutes = None,
-    changes: Changes = None,
-    workers: Annotated[int, typer.Option(help="Runs at a time on this machine.")] = 1,
-) -> None:
-    """Run what is missing of a table, and print what there is beside what was published."""
-    with said():
-        wanted, profile = find(address), profile_in_force(profile)
-        outcome = run_table(
-            wanted,
-            rows=rows,
-            seeds=seeds,
-            profile=profile,
-            minutes=minutes,
-            changes=pairs(changes),
-            workers=workers,
-        )
-        typer.echo(f"{len(outcome.done)} runs done, {len(outcome.waiting)} wait for the next call.")
-        if profile in ("short", "paper"):
-            numbers = compare(wanted, profile)
-            run = numbers.xs("runs", axis=1, level=1).gt(0).any(axis=1)
-            typer.echo(as_text(numbers[run], profile, wanted.unit).to_string())
+        profile = profile or _default_profile()
+        config = resolve(methods.config_of("tissue"), "tissue", profile, command_line=pairs(changes))
+        segmenter, _ = train_method("tissue", [], config, seed=seed, minutes=minutes)
+        encoder = segmenter.networks["unet"].encoder
+        typer.echo(f"{encoder.name}, {encoder.levels} scales: {save_tissue_weights(encoder)}")
 
 
 def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:
@@ -225,6 +187,9 @@ def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:
 
     Raises InvalidSample where not one has.
     """
+    from nucbook.data import load_folder
+    from nucbook.sample import InvalidSample
+
     samples = load_folder(images, mpp)
     kept = [s for s in samples if s.labelled or (kind == "points" and s.points is not None)]
     what, partly = kind.removeprefix("some "), kind == "some masks"
@@ -244,7 +209,11 @@ def pictures(paths: list[Path]) -> list[Path]:
 
     Raises FileNotFoundError where there is none.
     """
-    found = []
+    from nucbook.data.readers.folder import picture_files
+    from nucbook.data.readers.images import PICTURES
+    from nucbook.data.slides import SLIDES
+
+    found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder.")
@@ -258,7 +227,10 @@ def pictures(paths: list[Path]) -> list[Path]:
 
 def check_results(files: list[Path], out: Path, overwrite: bool) -> None:
     """Raises FileExistsError where a result would replace an image, another result or an older file."""
-    images, image_of = {path.resolve() for path in files}, {}
+    from nucbook.data.export import written
+    from nucbook.data.slides import is_slide
+
+    images, image_of = {path.resolve() for path in files}, dict[Path, Path]()
     for path in files:
         for result in written(out / path.stem, labels=not is_slide(path)):
             other = image_of.setdefault(result.resolve(), path)
@@ -268,18 +240,3 @@ def check_results(files: list[Path], out: Path, overwrite: bool) -> None:
                 raise FileExistsError(f"{result}: would be replaced by its own result; give another --out.")
             if result.exists() and not overwrite:
                 raise FileExistsError(f"{result}: is there already; give another --out, or --overwrite.")
-
-
-def pairs(changes: list[str] | None) -> dict[str, Any]:
-    """{"steps": "500"} of ["steps=500"]; raises ValueError for a text without "="."""
-    split = [change.partition("=") for change in changes or []]
-    for name, equals, _ in split:
-        if not equals:
-            raise ValueError(f"--set {name}: write it as field=value.")
-    return {name: value for name, _, value in split}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module to `nucbook`."""
-    for command in (train, predict, score, pretrain, table):
-        app.command()(command)

@@ -1,0 +1,68 @@
+"""`nucbook table`: what a table holds, what it lacks, and running that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nucbook.cli.options import Changes, Minutes, Profile, explained, pairs
+
+if TYPE_CHECKING:
+    pass
+
+
+def table(
+    address: Annotated[str, typer.Argument(help="paper/table, as baselines/slides.")],
+    rows: Annotated[
+        list[str] | None, typer.Option(help="A row's name or alias; repeatable. Default: all.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Only rows of these labels, as 1/32.")] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each row.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="This seed alone.")] = None,
+    profile: Profile = None,
+    minutes: Minutes = None,
+    changes: Changes = None,
+    workers: Annotated[int, typer.Option(help="Runs at a time on this machine.")] = 1,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Name the rows and what is stored; run nothing.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would run, and how long; run nothing.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Train again without the cache, and hold it against what is stored."),
+    ] = False,
+) -> None:
+    """Run what is missing of a table, and print what there is beside what was published."""
+    with explained():
+        from nucbook.profile import profile as profile_in_force
+        from nucbook.tables import find, report
+
+        wanted, profile = find(address), profile_in_force(profile)
+        chosen = seeds if seed is None else [seed]
+        if listed:
+            typer.echo(report.listed(wanted, profile))
+        elif dry_run:
+            typer.echo(report.dry_run(wanted, rows, chosen, profile, pairs(changes), labels))
+        elif verify:
+            from nucbook.tables.verify import verify as verify_table
+
+            for line in verify_table(wanted, rows, chosen, profile, labels):
+                typer.echo(line)
+        else:
+            from nucbook.tables.run import run_table
+
+            outcome = run_table(
+                wanted,
+                rows=rows,
+                seeds=chosen,
+                profile=profile,
+                minutes=minutes,
+                changes=pairs(changes),
+                labels=labels,
+                workers=workers,
+            )
+            typer.echo(f"{len(outcome.done)} runs done, {len(outcome.waiting)} wait for the next call.")
+            typer.echo(report.printed(wanted, profile))

@@ -1,0 +1,192 @@
+"""The configurations of all baselines: one class a method, one field a value with unit and source."""
+
+from __future__ import annotations
+
+from dataclasses import field, replace
+from typing import Literal, Self
+
+from nucbook.profile import (
+    Count,
+    CountOrZero,
+    EncoderName,
+    Fraction,
+    Init,
+    NotNegative,
+    Positive,
+    Precision,
+    configuration,
+)
+
+
+@configuration
+class Classical:
+    """For 40× scans (0.25 µm per pixel). Nothing is trained, so all profiles are one."""
+
+    blur: NotNegative = 1.5  # px, σ of the Gaussian on the haematoxylin channel: calms the chromatin
+    opening: CountOrZero = 3  # px, radius of the disc that opens the mask: fibres and specks go
+    min_area: CountOrZero = 40  # px, smaller components are debris: a small lymphocyte has about 200
+    min_distance: Count = 6  # px between two peaks of the distance: about a small nucleus' radius
+    smooth: NotNegative = 1.5  # px, σ of the Gaussian on the distance: fewer peaks from ragged boundaries
+
+    @classmethod
+    def paper(cls, dataset: str) -> Self:
+        return cls()
+
+    @classmethod
+    def short(cls, dataset: str) -> Self:
+        return cls()
+
+    @classmethod
+    def quick(cls) -> Self:
+        return cls()
+
+
+@configuration
+class UNet:
+    """U-Net with watershed decoding. No paper fixes its values; Kumar's validation images did."""
+
+    encoder: EncoderName = "resnet34"  # as most U-Nets of the field have
+    levels: Literal[1, 2, 3, 4, 5] = 5  # scales of the encoder; the coarsest has stride 2**levels
+    crop: Count = 256  # px, side of a training crop
+    batch: Count = 16  # crops a step
+    steps: Count = 20_000  # optimiser steps
+    learning_rate: Positive = 1e-3  # AdamW, at its highest
+    warm_up: CountOrZero = 200  # steps
+    weight_decay: NotNegative = 1e-2  # of AdamW
+    init: Init = "imagenet"  # weights of the encoder
+    precision: Precision = "bf16"  # of the forward pass; "no" = float32
+    dice_weight: NotNegative = 0.5  # beside cross-entropy, weight 1
+    distance_weight: NotNegative = 4.0  # squared error of the normalised distance
+    threshold: Fraction = 0.5  # probability from which a pixel is nucleus
+    valley: NotNegative = 0.1  # normalised distance; a shallower valley does not separate two nuclei
+    smooth: NotNegative = 1.5  # px, σ of the Gaussian over the distance before markers are taken
+    min_area: CountOrZero = 30  # px, smaller objects are dropped
+
+    @classmethod
+    def paper(cls, dataset: str) -> Self:
+        """The full size, for a GPU; the same for every data set."""
+        return cls()
+
+    @classmethod
+    def short(cls, dataset: str) -> Self:
+        """Real slides on two CPU cores, a quarter of an hour."""
+        small = {"encoder": "resnet18", "levels": 4, "crop": 160, "batch": 8, "init": "scratch"}
+        return cls(**small, steps=2000, learning_rate=2e-3)
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Simulated tissue on two CPU cores, half a minute."""
+        small = {"encoder": "resnet18", "levels": 4, "crop": 96, "batch": 12, "init": "scratch"}
+        return cls(**small, steps=240, learning_rate=2e-3, warm_up=20)
+
+
+@configuration
+class Tissue:
+    """A U-Net, and the simulated tiles it learns from."""
+
+    unet: UNet = field(default_factory=lambda: UNet(init="scratch"))
+    tiles: Count = 4000  # simulated tiles, each of a slide of its own, organs in turn
+    tile: Count = 512  # px, their side
+
+    @classmethod
+    def paper(cls, dataset: str) -> Self:
+        """The full size, for a GPU."""
+        return cls()
+
+    @classmethod
+    def short(cls, dataset: str) -> Self:
+        """Two CPU cores, a quarter of an hour."""
+        return cls(UNet.short(dataset), tiles=600, tile=320)
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Two CPU cores, half a minute."""
+        return cls(UNet.quick(), tiles=48, tile=192)
+
+
+@configuration
+class HoVerNet:
+    """HoVer-Net on patches. Defaults are those of Lin et al. 2025 for MoNuSeg and CoNSeP."""
+
+    encoder: EncoderName = "resnet50"  # resnet50 is pre-activated and at full resolution
+    patch: Count = 256  # px, the largest side of the patches images are cut into, Sec. 4.1.1
+    crop: Count = 256  # px, side of a training crop, Sec. 4.2
+    batch: Count = 4  # labelled crops a step, Sec. 4.2
+    epochs: Count = 150  # each as many crops as there are patches, labelled or not, Sec. 4.2
+    steps: Count | None = None  # optimiser steps; None = as many as `epochs` are
+    learning_rate: Positive = 1e-4  # Adam, Sec. 4.2
+    milestones: tuple[Fraction, ...] = (
+        2 / 3,
+    )  # fractions of the training after which it is a tenth, Sec. 4.2
+    init: Init = "imagenet"  # weights of the encoder, Sec. 4.2
+    precision: Precision = "bf16"  # of the forward passes; "no" = float32
+
+    @classmethod
+    def paper(cls, dataset: str) -> Self:
+        """The published values, for a GPU."""
+        if dataset in ("monusac", "pannuke"):
+            return cls(epochs=50, milestones=(0.5,))
+        return cls()
+
+    @classmethod
+    def short(cls, dataset: str) -> Self:
+        """Real slides on two CPU cores, a quarter of an hour; half an hour with a teacher."""
+        small = {"encoder": "resnet18", "crop": 160, "init": "scratch"}
+        return replace(cls.paper(dataset), **small, steps=1_500, learning_rate=1e-3)
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Simulated tissue on two CPU cores, one minute; two with a teacher."""
+        return cls(encoder="resnet18", crop=96, steps=400, learning_rate=2e-3, init="scratch")
+
+
+@configuration
+class OnHoVerNet:
+    """What builds on a HoVer-Net: its configuration stands inside, in the size of each profile."""
+
+    hovernet: HoVerNet = field(default_factory=HoVerNet)
+
+    @classmethod
+    def paper(cls, dataset: str) -> Self:
+        """The published values, for a GPU."""
+        return cls(HoVerNet.paper(dataset))
+
+    @classmethod
+    def short(cls, dataset: str) -> Self:
+        """Real slides on two CPU cores, half an hour."""
+        return cls(HoVerNet.short(dataset))
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Simulated tissue on two CPU cores, two minutes."""
+        return cls(HoVerNet.quick())
+
+
+@configuration
+class MeanTeacher(OnHoVerNet):
+    """HoVer-Net and its average. Lin et al. 2025 where they state anything."""
+
+    alpha: Fraction = 0.95  # fraction of the old average kept at each step, Eq. 1
+    consistency: NotNegative = (
+        10.0  # weight of the squared difference; not stated, chosen on simulated tissue
+    )
+
+
+@configuration
+class SelfTraining(OnHoVerNet):
+    """HoVer-Net, and what it learns in the next round."""
+
+    rounds: CountOrZero = 1  # networks that learn from the one before; not stated
+    truth: Literal["replaced", "kept"] = (
+        "replaced"  # of labelled patches: "replaced" by pseudo labels, Sec. 4.3, or "kept", as usual
+    )
+
+
+CONFIGS = {
+    "classical": Classical,
+    "unet": UNet,
+    "tissue": Tissue,
+    "hovernet": HoVerNet,
+    "mean_teacher": MeanTeacher,
+    "self_training": SelfTraining,
+}

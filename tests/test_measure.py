@@ -92,7 +92,7 @@ def test_every_data_set_of_a_row_is_looked_for(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sample():
-    return simulate("breast", 96, seed=5)
+    return simulate("breast", 160, seed=5)
 
 
 def test_predictions_are_measured_as_nuclei_that_may_overlap(sample):
@@ -108,7 +108,7 @@ def test_predictions_are_measured_as_nuclei_that_may_overlap(sample):
 
 def test_what_is_not_annotated_counts_on_neither_side(sample):
     annotated = np.zeros(sample.shape, bool)
-    annotated[:, :48] = True
+    annotated[:, :80] = True
     half = replace(sample, instances=np.where(annotated, sample.instances, 0), annotated=annotated)
     measured = score(lambda image: sample.truth, [half])
     assert measured.metrics["aji"] == 1

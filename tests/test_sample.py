@@ -1,5 +1,7 @@
 """The door: what a Sample promises, what is converted on the way in, what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -185,3 +187,38 @@ def test_whole_floats_and_repeated_channels_are_read():
 def test_masks_that_need_a_guess_are_refused(labels, why):
     with pytest.raises(InvalidSample, match=why):
         to_instances(labels)
+
+
+def test_where_the_truth_is_complete_travels_with_the_sample():
+    annotated = np.zeros((8, 9), bool)
+    annotated[:4] = True
+    valid = np.ones((8, 9), bool)
+    valid[0] = False
+    labels = np.zeros((8, 9), np.int32)
+    labels[1:3, 2:5] = 1
+    sample = Sample(np.zeros((8, 9, 3), np.uint8), labels, annotated=annotated, valid=valid)
+    assert np.array_equal(sample.counted, annotated & valid)
+    assert replace(sample, annotated=None).counted is valid
+    assert Sample(sample.image, labels).counted is None
+    assert sample.crop(3, 0, 2, 9).annotated.tolist() == [[True] * 9, [False] * 9]
+    for weaker in ("points", "nothing"):
+        assert sample.weaken(weaker).annotated is None
+    with pytest.raises(InvalidSample, match="annotated is bool \\(2, 2\\), wanted bool \\(8, 9\\)"):
+        replace(sample, annotated=np.ones((2, 2), bool))
+    with pytest.raises(InvalidSample, match="annotated given without masks"):
+        Sample(sample.image, annotated=annotated)
+
+
+def test_a_window_keeps_scores_classes_and_rotated_boxes():
+    masks = [np.ones((4, 6), bool), np.ones((2, 2), bool)]
+    nuclei = Nuclei(
+        (20, 20),
+        np.array([[2, 3, 6, 9], [15, 15, 17, 17]]),
+        masks,
+        scores=[0.5, 0.75],
+        classes=[2, 1],
+        rotated=[[3.5, 5.5, 6, 4, 0.25], [15.5, 15.5, 2, 2, 0]],
+    )
+    cut = Sample(np.zeros((20, 20, 3), np.uint8), nuclei=nuclei).crop(1, 2, 10, 10).nuclei
+    assert cut.rotated.tolist() == [[2.5, 3.5, 6, 4, 0.25]]
+    assert (cut.boxes.tolist(), cut.scores.tolist(), cut.classes.tolist()) == ([[1, 1, 5, 7]], [0.5], [2])

@@ -223,6 +223,8 @@ def monusac(folder: Path, part: str) -> list[Item]:
 
 # -- CryoNuSeg --------------------------------------------------------------------------------
 
+# 6 : 2 : 2 by image, as BASS cuts the set, in the order of the names; which ones it took is not published.
+_CRYONUSEG_PARTS = ("train", "validation", "train", "test", "train")
 # The first of three mark-ups: by this annotator once more, and by a second one, there are two others.
 _CRYONUSEG_MARKUP = ("Annotator 1 (biologist)", "Annotator 1 (biologist)/Annotator 1 (biologist)")
 
@@ -230,20 +232,20 @@ _CRYONUSEG_MARKUP = ("Annotator 1 (biologist)", "Annotator 1 (biologist)/Annotat
 def cryonuseg(folder: Path, part: str) -> list[Item]:
     """`tissue images/*.tif` + the first mark-up's `label masks modify/*.tif`, or its ImageJ zips.
 
-    The two zips of the project's first samples (`TCGA-….zip`, picture and outlines in one) are read too.
+    The two zips of the project's first samples (`TCGA-….zip`, picture and outlines in one) are "train" too.
     """
     markup = _first_folder(folder, _CRYONUSEG_MARKUP)
-    if part != "all":
-        return []
     items = []
-    for picture in images.find_pictures(folder / "tissue images"):
+    for i, picture in enumerate(images.find_pictures(folder / "tissue images")):
+        if part != _CRYONUSEG_PARTS[i % 5]:
+            continue
         name = picture.stem
         meta = _meta("cryonuseg", name, organ=name.removeprefix("Human_").rsplit("_", 1)[0], patient=name)
         masks, rois = markup / "label masks modify" / f"{name}.tif", markup / "Imagj_zips" / f"{name}.zip"
         outlined = rois.exists() and not masks.exists()
         read, labels = (imagej.read_pair_of_rois, rois) if outlined else (paired.read_pair, masks)
         items.append(Item(name, (picture, labels), partial(read, picture, labels, name, 0.25, meta)))
-    for bundle in sorted(folder.glob("TCGA-*.zip")):
+    for bundle in sorted(folder.glob("TCGA-*.zip")) if part == "train" else ():
         name = bundle.stem
         meta = _meta("cryonuseg", name, patient=_tcga_patient(name))
         items.append(Item(name, (bundle,), partial(imagej.read_bundle, bundle, name, 0.25, meta)))

@@ -152,7 +152,7 @@ def test_one_broken_image_does_not_cost_the_others(model, slides, tmp_path):
 def test_training_stops_at_the_limit_and_goes_on(slides, tmp_path):
     stopped = call("train", slides, "--out", tmp_path, "--minutes", 0, *TINY)
     assert stopped.exit_code == 1
-    assert "the same command goes on" in stopped.output
+    assert "the same call goes on" in stopped.output
     assert call("train", slides, "--out", tmp_path, *TINY).exit_code == 0
 
 
@@ -231,7 +231,7 @@ def test_a_table_without_its_data_says_so_once(tmp_path, monkeypatch):
     monkeypatch.setenv("NUCBOOK_RESULTS", str(tmp_path / "results"))
     done = call("table", "baselines/slides", "--profile", "short")
     assert done.exit_code == 1
-    assert done.output.count("TCGA-Kumar (MultiOrgan), part 'train', is not in") == 1
+    assert done.output.count("TCGA-Kumar (MultiOrgan), part 'test', is not in") == 1
     assert "Traceback" not in done.output
 
 

@@ -193,7 +193,8 @@ def _monusac(root: Path, size: int) -> None:
 
 def _cryonuseg(root: Path, size: int) -> None:
     markup = root / "CryoNuSeg" / "Annotator 1 (biologist)"
-    for seed, name in enumerate(("Human_AdrenalGland_01", "Human_Larynx_01")):
+    names = [f"Human_{organ}_{number:02}" for organ in ("AdrenalGland", "Larynx") for number in (1, 2, 3)]
+    for seed, name in enumerate(names):
         image, labels = tile(seed, size)
         save(root / "CryoNuSeg" / "tissue images" / f"{name}.tif", image)
         save(markup / "label masks modify" / f"{name}.tif", labels.astype(np.uint16))

@@ -14,7 +14,7 @@ COUNTS = {
     "monuseg": {"train": 30, "test": 2},
     "kumar": {"train": 12, "validation": 4, "test": 14},
     "tnbc": {"train": 6, "validation": 2, "test": 3},
-    "cryonuseg": {"all": 2},
+    "cryonuseg": {"train": 4, "validation": 1, "test": 1},
     "digestpath": {"train": 1, "validation": 1, "test": 1},
     "monusac": {"train": 1, "test": 1},
     "pannuke": {"train": 2, "validation": 2, "test": 2},
@@ -170,8 +170,10 @@ def test_unknown_names_and_parts_list_what_there_is(tmp_path):
         data.load("cityscapes")
     with pytest.raises(ValueError, match=r"consep has no part 'validation'; there is train, test, all"):
         data.load("consep", "validation", root=tmp_path)
-    with pytest.raises(ValueError, match=r"cryonuseg has no part 'train'; there is all\."):
-        data.load("cryonuseg", root=tmp_path)
+    with pytest.raises(
+        ValueError, match=r"cryonuseg has no part 'fold1'; there is train, validation, test, all\."
+    ):
+        data.load("cryonuseg", "fold1", root=tmp_path)
     with pytest.raises(ValueError, match="tissue has no part 'fold1'"):
         data.load("tissue", "fold1")
     with pytest.raises(ValueError, match=r"has no part \(\)"):
@@ -193,3 +195,17 @@ def test_a_chapter_shows_simulated_images_at_quick(monkeypatch, tmp_path):
 def test_chromosomes_stand_in_for_chromosomes(monkeypatch):
     monkeypatch.setenv("NUCBOOK_PROFILE", "quick")
     assert {sample.meta["dataset"] for sample in data.for_chapter("chromseg", "validation")} == {"metaphase"}
+
+
+def test_cryonuseg_is_cut_as_bass_cuts_it(tmp_path):
+    """18 / 6 / 6 of the 30 images, each in one part."""
+    organs = [f"Organ{number:02}" for number in range(10)]
+    for name in (f"Human_{organ}_{number:02}" for organ in organs for number in (1, 2, 3)):
+        home = tmp_path / "CryoNuSeg"
+        save(home / "tissue images" / f"{name}.tif", tile(0)[0])
+        masks = home / "Annotator 1 (biologist)" / "label masks modify"
+        save(masks / f"{name}.tif", tile(0)[1].astype(np.uint16))
+    parts = {part: data.items("cryonuseg", part, tmp_path) for part in ("train", "validation", "test")}
+    assert [len(items) for items in parts.values()] == [18, 6, 6]
+    names = [item.name for items in parts.values() for item in items]
+    assert len(set(names)) == 30

@@ -83,7 +83,7 @@ def test_classes_of_consep():
 
 @needs("samples/CryoNuSeg")
 def test_the_first_samples_of_cryonuseg():
-    samples = data.load("cryonuseg", "all", root=ROOT / "samples")
+    samples = data.load("cryonuseg", root=ROOT / "samples")
     regions = {sample.name: sample.meta["regions"] for sample in samples}
     assert regions == {"TCGA-DE-A4MA": 59, "TCGA-S4-A8RO": 117}
     for sample in samples:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import shapely
+from skimage.measure import points_in_poly
 
 from nucbook.nuclei import Nuclei
 
@@ -45,40 +47,30 @@ def fill(outline: Rings, shape: tuple[int, int]) -> tuple[tuple[int, int, int, i
 
 
 def contains(outline: Rings, points: np.ndarray) -> np.ndarray:
-    """bool (N,): which points (N, 2), row and column, an outline of any size contains. NaN is nowhere."""
-    vertices = np.concatenate([np.zeros((0, 2)), *outline])
+    """bool (N,): which points (N, 2), row and column, an outline of any size contains. NaN is nowhere.
+
+    They lie in an odd number of rings; of points exactly on a line some count as inside.
+    """
+    rings = [ring for ring in outline if len(ring) >= 3]
     within = np.zeros(len(points), bool)
-    if len(vertices):
-        near = (points >= vertices.min(0)) & (points <= vertices.max(0))
-        for i in np.flatnonzero(near.all(1)):
-            row, column = points[i]
-            within[i] = np.searchsorted(_crossings(outline, row), column) % 2
+    if rings and np.isfinite(vertices := np.concatenate(rings)).all():
+        near = ((points >= vertices.min(0)) & (points <= vertices.max(0))).all(1)
+        for ring in rings:
+            within[near] ^= points_in_poly(points[near], ring)
     return within
 
 
 def interior(outline: Rings) -> np.ndarray:
     """A point (2,), row and column, that an outline of any form contains; NaN where it has no area."""
-    extents = [np.ptp(ring[:, 0]) if len(ring) else 0 for ring in outline]
-    if not any(extents):
-        return np.full(2, np.nan)
-    rows = np.unique(outline[np.argmax(extents)][:, 0])
-    row = rows[len(rows) // 2 - 1 : len(rows) // 2 + 1].mean()  # between vertices, where a line crosses
-    columns = _crossings(outline, row).reshape(-1, 2)
-    if not len(columns):  # a vertex is not finite
-        return np.full(2, np.nan)
-    first, last = columns[np.argmax(columns[:, 1] - columns[:, 0])]
-    return np.array([row, (first + last) / 2])
-
-
-def _crossings(outline: Rings, row: float) -> np.ndarray:
-    """Where the rings cross a row: an even number of columns, in order; inside lies between odd and even."""
-    columns = [np.zeros(0)]
-    for ring in outline:
-        (r0, c0), (r1, c1) = ring.T, np.roll(ring, -1, axis=0).T
-        crossed = (r0 <= row) != (r1 <= row)
-        r0, c0, r1, c1 = r0[crossed], c0[crossed], r1[crossed], c1[crossed]
-        columns.append(c0 + (row - r0) / (r1 - r0) * (c1 - c0))
-    return np.sort(np.concatenate(columns))
+    nowhere = np.full(2, np.nan)
+    rings = [np.vstack([ring, ring[:1]]) for ring in outline if len(ring) >= 3]
+    if not rings or not all(np.isfinite(ring).all() for ring in rings):
+        return nowhere
+    lines = shapely.unary_union([shapely.LineString(ring) for ring in rings])  # cut where they cross
+    faces = shapely.get_parts(shapely.polygonize(shapely.get_parts(lines)))
+    points = shapely.get_coordinates(shapely.point_on_surface(faces))
+    inside = contains(outline, points)
+    return points[np.argmax(shapely.area(faces) * inside)] if inside.any() else nowhere
 
 
 def paint(outlines: Sequence[Rings], shape: tuple[int, int]) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nucbook import data
 from nucbook.data import SIMULATED
+from nucbook.data.catalog import CATALOG
 from nucbook.instances.hovernet import decode_batch
 from nucbook.method import Trained
 from nucbook.papers.baselines import hovernet, tissue
@@ -162,7 +163,8 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
     priors, mpp = None, None
     if config.piac:
         mpp = resolution(everything)
-        target = next((s.meta["dataset"] for s in everything if s.meta.get("dataset")), None)
+        sources = {s.meta.get("dataset") for s in everything} & {*CATALOG, *SIMULATED}
+        target = min(sources, default=None)  # None for images of one's own
         patients = sorted({s.meta["patient"] for s in everything if s.meta.get("patient")})
         simulator = tissue.simulator() if "tissue" in config.external else None
         priors = runner.do(densities, config, target, patients, simulator)

@@ -180,8 +180,9 @@ def test_priors_are_external_or_refused():
 def test_priors_on_too_few_nuclei_are_refused(monkeypatch, tmp_path):
     few = [sample for sample in patches(data.load("tissue", "validation")[0], 64)][:1]
     monkeypatch.setattr(training.data, "load", lambda name, part: few)
+    own = replace(few[0], meta={})  # of no data set
     with pytest.raises(ValueError, match="add images until there are 20"):
-        train("ircr", [*few, few[0].weaken("nothing")], TINY, checkpoint=tmp_path, progress=False)
+        train("ircr", [own, own.weaken("nothing")], TINY, checkpoint=tmp_path, progress=False)
 
 
 def test_the_priors_survive_the_way_through_a_stage(priors):

@@ -1,4 +1,4 @@
-"""Encoders: ResNets that return one feature map per scale."""
+"""Encoders, which return one feature map per scale, and the weights they start from."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ CHANNELS = {"resnet18": BASIC, "resnet34": BASIC, "resnet50": BOTTLENECK, "resne
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, RGB: networks normalise their input themselves
 IMAGE_STD = (0.229, 0.224, 0.225)
 INITS = ("scratch", "imagenet", "tissue")
+NEARLY_ALL = 0.95  # fraction of an encoder's tensors; weights that reach fewer are warned of
 
 
 class Encoder(nn.Module):
@@ -62,13 +63,15 @@ class Encoder(nn.Module):
         return features
 
 
-def initialise(encoder: Encoder, init: str) -> str:
+def initialise(encoder: nn.Module, init: str) -> str:
     """Fill an encoder with pre-trained weights and return the `init` that came about, for the record.
 
     init : "scratch"  leaves it as it is,
            "imagenet" takes torchvision's weights, downloaded on first use,
            "tissue"   takes weights pre-trained on simulated tissue by `nucbook pretrain`.
 
+    Tensors are found by their name; an encoder built otherwise than torchvision's has `torchvision_names`,
+    {own name: torchvision's}. Weights that reach under 95 % of the tensors are warned of, with counts.
     Weights that cannot be had leave the encoder as it is, with a warning, and return "scratch".
     Raises ValueError for another `init`.
     """
@@ -86,21 +89,44 @@ def initialise(encoder: Encoder, init: str) -> str:
             stacklevel=2,
         )
         return "scratch"
-    own = encoder.state_dict()
-    found = {name: value.to(own[name].dtype) for name, value in state.items() if name in own}
-    missing = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
+    own, aliases = encoder.state_dict(), getattr(encoder, "torchvision_names", {})
+    sources = {name: name if name in state else aliases.get(name) for name in own}
+    found = {name: state[source].to(own[name].dtype) for name, source in sources.items() if source in state}
     encoder.load_state_dict(found, strict=False)
-    if missing:
-        warnings.warn(
-            f"{init} weights do not reach {len(missing)} tensors, {missing[0]} the first; "
-            "those start from scratch.",
-            stacklevel=2,
-        )
+    tensors = [name for name in own if not name.endswith("num_batches_tracked")]
+    if sum(name in found for name in tensors) < NEARLY_ALL * len(tensors):
+        warnings.warn(f"{init} weights reach {_reached(encoder, found)}; the others start new.", stacklevel=2)
     return init
 
 
 def _imagenet(name: str) -> dict[str, Tensor]:
-    return get_model_weights(name).DEFAULT.get_state_dict(progress=False)
+    return torch.load(imagenet_file(name), map_location="cpu", weights_only=True)
+
+
+def _reached(encoder: nn.Module, found: dict[str, Tensor]) -> str:
+    """How many layers of each kind have their weights among `found`, in words."""
+    counts = []
+    for kind, plural in ((nn.Conv2d, "convolutions"), (nn.BatchNorm2d, "normalisations")):
+        there = [f"{name}.weight" for name, layer in encoder.named_modules() if isinstance(layer, kind)]
+        counts.append(f"{sum(name in found for name in there)} of {len(there)} {plural}")
+    return ", ".join(counts)
+
+
+def imagenet_file(name: str) -> Path:
+    """The file of an encoder's ImageNet weights: torch.hub's, downloaded on first use.
+
+    Raises OSError where it cannot be had: no network, a download that broke off.
+    """
+    url = get_model_weights(name).DEFAULT.url
+    file = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1])
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        digits = file.stem.rsplit("-", 1)[1]  # of the content's SHA-256: resnet18-f37072fd.pth
+        try:
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=digits)
+        except RuntimeError as error:  # another content than the name says
+            raise OSError(str(error)) from error
+    return file
 
 
 def tissue_weights(name: str) -> Path:
@@ -109,14 +135,15 @@ def tissue_weights(name: str) -> Path:
 
 
 def weights_identity(name: str, init: str) -> str | None:
-    """What tells one start from another: torchvision's name of its weights, the content of the tissue's.
+    """What tells one start from another: the name of ImageNet's weights, the content of the tissue's.
 
+    That name is torchvision's; the weights are not loaded for it.
     None for "scratch", and where the weights cannot be had: a training that begins without them is another
     than one that begins with them tomorrow.
     """
     try:
         if init == "imagenet":
-            _imagenet(name)
+            imagenet_file(name)
             return str(get_model_weights(name).DEFAULT)
         if init == "tissue":
             return hashlib.blake2b(tissue_weights(name).read_bytes(), digest_size=8).hexdigest()
@@ -125,7 +152,7 @@ def weights_identity(name: str, init: str) -> str | None:
     return None
 
 
-def save_tissue_weights(encoder: Encoder, path: Path | None = None) -> Path:
+def save_tissue_weights(encoder: nn.Module, path: Path | None = None) -> Path:
     """Store an encoder in half precision for `initialise(…, "tissue")`; returns the file."""
     path = path or tissue_weights(encoder.name)
     path.parent.mkdir(parents=True, exist_ok=True)

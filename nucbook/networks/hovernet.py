@@ -57,8 +57,13 @@ class PreactivatedEncoder(nn.Module):
 
     Takes images in [0, 1], float (B, 3, H, W); H and W multiples of `stride` = 8.
     Returns four maps, finest first: (B, channels[i], H / 2**i, W / 2**i).
-    Stem and convolutions bear torchvision's names, so `initialise` can fill them from a plain ResNet-50;
-    the other normalisations have no counterpart there.
+
+    Stem and convolutions bear the names of torchvision's plain ResNet-50, and `torchvision_names` adds the
+    normalisations that stand at the same place there: after the first and the second convolution of a unit.
+    So `initialise` fills 53 of 53 convolutions and 33 of 49 normalisations. The other 16, `activation1` of
+    all units but the first of a layer and the end of each layer, normalise a sum of shortcut and residual.
+    A plain ResNet has nothing there: its bn3 and downsample.1 normalise the two addends. So these 16 start
+    new, with weight 1 and bias 0.
     """
 
     name, stride, channels = "resnet50", 8, BOTTLENECK[1:]
@@ -74,6 +79,17 @@ class PreactivatedEncoder(nn.Module):
             others = [ResidualUnit(outward, outward) for _ in range(units - 1)]
             self.add_module(f"layer{i}", nn.Sequential(first, *others, activation(outward)))
             inward = outward
+
+    @property
+    def torchvision_names(self) -> dict[str, str]:
+        """{name here: name in torchvision's ResNet-50} of the tensors that are named otherwise there."""
+        there = {"activation2.0": "bn1", "activation3.0": "bn2"}
+        return {
+            name: name.replace(own, plain)
+            for name in self.state_dict()
+            for own, plain in there.items()
+            if own in name
+        }
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = self.relu(self.bn1(self.conv1((image - self.mean) / self.std)))

@@ -1,12 +1,15 @@
 """Encoders: shapes, sources of weights, refusals."""
 
+from pathlib import Path
+from urllib.error import URLError
+
 import pytest
 import torch
 from torchvision.models import resnet18
 
-from nucbook.networks import encoder
 from nucbook.networks.encoder import (
     Encoder,
+    imagenet_file,
     initialise,
     save_tissue_weights,
     tissue_weights,
@@ -45,17 +48,29 @@ def test_refuses_what_it_cannot_build(options, why):
         Encoder(**options)
 
 
-def test_weights_from_tissue_reach_every_tensor(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "bytes_"), [("resnet18", 6e6)])
+def test_weights_from_tissue_reach_every_tensor(name, bytes_, tmp_path, monkeypatch, recwarn):
     monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path))
-    teacher = Encoder("resnet18", 4)
+    teacher = Encoder(name, 4)
     save_tissue_weights(teacher)
-    assert tissue_weights("resnet18").stat().st_size < 6e6
-    pupil = Encoder("resnet18", 4)
+    assert tissue_weights(name).stat().st_size < bytes_
+    pupil = Encoder(name, 4)
     assert initialise(pupil, "tissue") == "tissue"
-    for name, value in teacher.state_dict().items():
-        assert torch.allclose(pupil.state_dict()[name].float(), value.float(), atol=1e-3)
-    with pytest.warns(UserWarning, match="do not reach"):
-        initialise(Encoder("resnet18", 5), "tissue")
+    assert not recwarn.list
+    for tensor, value in teacher.state_dict().items():
+        assert torch.allclose(pupil.state_dict()[tensor].float(), value.float(), atol=1e-3)
+
+
+def test_weights_that_reach_too_little_are_counted(tmp_path, monkeypatch, recwarn):
+    """ResNet-18 has a convolution in its stem, four in layer1 and five in each later layer."""
+    monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path))
+    save_tissue_weights(Encoder("resnet18", 4))
+    initialise(Encoder("resnet18", 3), "tissue")
+    assert not recwarn.list
+    with pytest.warns(
+        UserWarning, match="tissue weights reach 15 of 20 convolutions, 15 of 20 normalisations"
+    ):
+        assert initialise(Encoder("resnet18", 5), "tissue") == "tissue"
 
 
 def test_missing_weights_are_said_and_recorded(tmp_path, monkeypatch):
@@ -71,13 +86,43 @@ def test_missing_weights_are_said_and_recorded(tmp_path, monkeypatch):
         initialise(Encoder("resnet18", 2), "coco")
 
 
-def test_a_start_without_the_imagenet_weights_is_another_start(monkeypatch):
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Path:
+    """An empty folder of torch.hub's; nothing can be downloaded."""
+
+    def refused(url, *args, **options):
+        raise URLError(f"no route to {url}")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", refused)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_imagenet_weights_are_taken_from_the_folder_of_torch_hub(hub):
+    torch.manual_seed(0)
+    net, encoder = resnet18(), Encoder("resnet18")
+    torch.save(net.state_dict(), hub / "resnet18-f37072fd.pth")
+    assert initialise(encoder, "imagenet") == "imagenet"
+    theirs = net.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in encoder.state_dict().items())
+
+
+def test_a_start_without_the_imagenet_weights_is_another_start(hub):
     """So nothing that was cached, or broken off, without them passes for a training that began with them."""
-
-    def refused(name):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(encoder, "_imagenet", refused)
     assert weights_identity("resnet34", "imagenet") is None
-    monkeypatch.setattr(encoder, "_imagenet", lambda name: {})
+    with pytest.warns(UserWarning, match=r"no route to .*resnet34.*starts from scratch.*check the network"):
+        assert initialise(Encoder("resnet34", 2), "imagenet") == "scratch"
+    (hub / "resnet34-b627a593.pth").write_bytes(b"no weights: the identity does not load them")
     assert weights_identity("resnet34", "imagenet") == "ResNet34_Weights.IMAGENET1K_V1"
+
+
+def test_a_download_with_another_content_is_no_start(hub, monkeypatch):
+    def broken_off(url, file, hash_prefix, **options):
+        raise RuntimeError(f'invalid hash value (expected "{hash_prefix}")')
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", broken_off)
+    with pytest.raises(OSError, match='expected "f37072fd"'):
+        imagenet_file("resnet18")
+    assert weights_identity("resnet18", "imagenet") is None

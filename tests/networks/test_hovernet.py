@@ -1,7 +1,11 @@
 """HoVer-Net: shapes, refusals, and which weights each branch trains."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
+from torch import nn
 from torchvision.models import resnet50
 
 from nucbook.networks import initialise
@@ -9,7 +13,8 @@ from nucbook.networks.hovernet import HoVerNet, PreactivatedEncoder, ResidualUni
 
 
 @pytest.mark.parametrize(
-    ("encoder", "size"), [("resnet50", (48, 32)), ("resnet18", (64, 96)), ("resnet34", (32, 32))]
+    ("encoder", "size"),
+    [("resnet50", (48, 32)), ("resnet18", (64, 96)), ("resnet34", (32, 32))],
 )
 def test_maps_have_the_images_size(encoder, size):
     network = HoVerNet(encoder).eval()
@@ -69,16 +74,68 @@ def test_a_gradient_reaches_every_weight_but_not_from_one_branch_to_the_other(en
         assert untouched() == {name for name, _ in network.named_parameters() if name.startswith(other)}
 
 
-def test_weights_of_a_plain_resnet_fit_its_convolutions(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def plain() -> nn.Module:
+    """torchvision's ResNet-50 with no tensor as it is drawn: a normalisation that is missed shows."""
     torch.manual_seed(0)
-    plain, encoder = resnet50(), PreactivatedEncoder()
-    monkeypatch.setattr("nucbook.networks.encoder._imagenet", lambda name: plain.state_dict())
-    with pytest.warns(UserWarning, match=r"do not reach \d+ tensors, layer1\.0\.activation2\.0\.weight"):
+    network = resnet50().eval()
+    for name, value in network.state_dict().items():
+        if "bn" in name or "downsample.1" in name:
+            value.copy_(torch.rand(value.shape) + 0.5)
+    return network
+
+
+def filled(plain: nn.Module, folder: Path, monkeypatch) -> PreactivatedEncoder:
+    """An encoder that started from the plain network's weights, as from ImageNet's."""
+    monkeypatch.setenv("TORCH_HOME", str(folder))
+    file = folder / "hub" / "checkpoints" / "resnet50-11ad3fa6.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(plain.state_dict(), file)
+    encoder = PreactivatedEncoder().eval()
+    with pytest.warns(UserWarning, match="reach 53 of 53 convolutions, 33 of 49 normalisations"):
         assert initialise(encoder, "imagenet") == "imagenet"
-    taken = encoder.state_dict()
-    assert torch.equal(taken["conv1.weight"], plain.conv1.weight)
-    for name, weight in encoder.named_parameters():
-        assert weight.ndim < 4 or torch.equal(weight, plain.state_dict()[name]), name
+    file.unlink()  # 100 MB
+    return encoder
+
+
+def test_weights_of_a_plain_resnet_go_tensor_by_tensor_where_they_belong(plain, tmp_path, monkeypatch):
+    taken = filled(plain, tmp_path, monkeypatch).state_dict()
+    expected, without = {}, 0
+    for name, value in plain.state_dict().items():
+        unit = re.fullmatch(r"(layer\d\.\d)\.bn([12])\.(\w+)", name)
+        if unit:
+            expected[f"{unit[1]}.activation{int(unit[2]) + 1}.0.{unit[3]}"] = value
+        elif name.startswith("fc") or "bn3" in name or "downsample.1" in name:
+            without += 1
+        else:
+            expected[name] = value
+    assert len(expected) == 53 + 33 * 5
+    assert without == 2 + (16 + 4) * 5
+    for name, value in taken.items():
+        if name in expected:
+            assert torch.equal(value, expected.pop(name)), name
+        else:  # as PyTorch makes it
+            assert re.match(r"layer\d\.\d\.(activation1\.)?0\.", name), name
+            assert torch.all(value == float(name.endswith(("weight", "running_var")))), name
+    assert not expected
+
+
+@pytest.mark.parametrize(("layer", "channels"), [("layer1", 64), ("layer2", 256), ("layer4", 1024)])
+def test_a_unit_computes_what_the_plain_one_does_up_to_its_last_convolution(
+    layer, channels, plain, tmp_path, monkeypatch
+):
+    """The first unit of a layer gets what is activated already; the plain one's sum comes after its bn3."""
+    theirs, ours = getattr(plain, layer)[0], getattr(filled(plain, tmp_path, monkeypatch), layer)[0]
+    seen = []
+    hooks = [unit.conv3.register_forward_hook(lambda *call: seen.append(call[-1])) for unit in (theirs, ours)]
+    with torch.no_grad():
+        x = torch.rand(1, channels, 8, 8)
+        theirs(x.clone())
+        ours(x.clone())
+    for hook in hooks:
+        hook.remove()
+    assert seen[0].std() > 0
+    assert torch.allclose(seen[0], seen[1], rtol=1e-4, atol=1e-5)
 
 
 def test_refuses_sizes_it_would_misalign_and_encoders_there_are_not():

@@ -37,7 +37,7 @@ CountOrZero = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
-EncoderName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+EncoderName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "lite0"]
 Init = Literal["scratch", "imagenet", "tissue"]
 Precision = Literal["bf16", "fp16", "no"]
 

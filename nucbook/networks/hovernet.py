@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nucbook.networks.encoder import BOTTLENECK, IMAGE_MEAN, IMAGE_STD, Encoder
+from nucbook.networks.encoder import BOTTLENECK, IMAGE_MEAN, IMAGE_STD, build_encoder
 from nucbook.networks.unet import block
 
 UNITS = (3, 4, 6, 3)  # residual units of ResNet-50, layer by layer
@@ -160,8 +160,8 @@ class HoVerNet(nn.Module):
     """HoVer-Net without the branch for classes (Graham et al. 2019, Sec. 3.1).
 
     encoder : resnet50 is the paper's network: pre-activated, at full resolution from the stem on, dense
-              branches. Any other of `Encoder`'s names makes a light one for small machines: that encoder
-              with its usual stem, and branches of plain convolutions.
+              branches. Any other of `build_encoder`'s names makes a light one for small machines: that
+              encoder with its usual stem, and branches of plain convolutions.
 
     Takes images in [0, 1], float (B, 3, H, W); H and W multiples of `stride`.
     Returns logits (B, 2, H, W), nucleus last, and HV maps (B, 2, H, W), horizontal first, unbounded.
@@ -175,7 +175,7 @@ class HoVerNet(nn.Module):
     def __init__(self, encoder: str = "resnet50"):
         super().__init__()
         paper = encoder == "resnet50"
-        self.encoder = PreactivatedEncoder() if paper else Encoder(encoder, LIGHT_LEVELS)
+        self.encoder = PreactivatedEncoder() if paper else build_encoder(encoder, LIGHT_LEVELS)
         self.stride = self.encoder.stride
         *skips, deepest = self.encoder.channels
         self.bottom = convolution(deepest, skips[-1], 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nucbook.networks.encoder import Encoder
+from nucbook.networks.encoder import build_encoder
 
 
 def block(channels_in: int, channels_out: int) -> nn.Sequential:
@@ -22,10 +22,10 @@ def block(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 class UNet(nn.Module):
-    """A U-Net (Ronneberger et al. 2015) on a ResNet encoder.
+    """A U-Net (Ronneberger et al. 2015) on a pre-trainable encoder.
 
     out_channels    : maps to predict, raw (no softmax, no sigmoid).
-    encoder, levels : name and scales of the encoder.
+    encoder, levels : name and scales of the encoder, as `build_encoder` takes them.
     width           : channels of the finest decoder block; each coarser block has twice as many, 256 at most.
 
     Takes images in [0, 1], float (B, 3, H, W); H and W multiples of `stride`.
@@ -34,7 +34,7 @@ class UNet(nn.Module):
 
     def __init__(self, out_channels: int, encoder: str = "resnet18", levels: int = 5, width: int = 16):
         super().__init__()
-        self.encoder = Encoder(encoder, levels)
+        self.encoder = build_encoder(encoder, levels)
         self.stride = self.encoder.stride
         skips = (0, *self.encoder.channels)  # the image itself is no skip
         widths = [min(width * 2**i, 256) for i in range(levels)] + [self.encoder.channels[-1]]

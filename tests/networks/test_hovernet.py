@@ -14,7 +14,7 @@ from nucbook.networks.hovernet import HoVerNet, PreactivatedEncoder, ResidualUni
 
 @pytest.mark.parametrize(
     ("encoder", "size"),
-    [("resnet50", (48, 32)), ("resnet18", (64, 96)), ("resnet34", (32, 32))],
+    [("resnet50", (48, 32)), ("resnet18", (64, 96)), ("resnet34", (32, 32)), ("lite0", (64, 96))],
 )
 def test_maps_have_the_images_size(encoder, size):
     network = HoVerNet(encoder).eval()
@@ -33,7 +33,7 @@ def test_paper_network_starts_at_full_resolution_and_ends_at_an_eighth():
         (1, 2048, 4, 6),
     ]
     assert all((m >= 0).all() for m in maps)  # each layer ends activated
-    assert [HoVerNet(name).stride for name in ("resnet50", "resnet18")] == [8, 16]
+    assert [HoVerNet(name).stride for name in ("resnet50", "resnet18", "lite0")] == [8, 16, 16]
 
 
 def test_paper_network_has_45_million_weights():
@@ -60,7 +60,7 @@ def test_a_residual_unit_adds_to_what_comes_in():
     assert torch.equal(unit(x), x)  # not even a ReLU in between
 
 
-@pytest.mark.parametrize("encoder", ["resnet50", "resnet18"])
+@pytest.mark.parametrize("encoder", ["resnet50", "resnet18", "lite0"])
 def test_a_gradient_reaches_every_weight_but_not_from_one_branch_to_the_other(encoder):
     torch.manual_seed(0)
     network = HoVerNet(encoder)

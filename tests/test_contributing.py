@@ -1,4 +1,4 @@
-"""The example of CONTRIBUTING.md runs as it stands: a method of one's own that trains, saves, predicts, is tabled."""
+"""The example of CONTRIBUTING.md runs as it stands: a method of one's own, from training to a table."""
 
 from __future__ import annotations
 

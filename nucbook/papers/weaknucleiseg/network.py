@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nucbook.networks import Encoder, UNet
+from nucbook.networks import UNet
 
 
 class SemanticNet(nn.Module):
@@ -21,7 +21,7 @@ class SemanticNet(nn.Module):
         self.unet = UNet(2, encoder, levels)
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> nn.Module:
         """What `init` fills."""
         return self.unet.encoder
 
@@ -50,7 +50,7 @@ class EmbeddingNet(nn.Module):
         self.unet = UNet(channels, encoder, levels)
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> nn.Module:
         """What `init` fills."""
         return self.unet.encoder
 

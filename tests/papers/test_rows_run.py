@@ -7,11 +7,16 @@ import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nucbook.papers
+from nucbook.data.tissue import simulate
 from nucbook.method import config_of
+from nucbook.method import find as find_method
+from nucbook.profile import change
 from nucbook.results import Results
+from nucbook.segmenter import train
 from nucbook.tables import find, papers, tables_of
 from nucbook.tables.run import run_table
 from tests.data.layouts import write
@@ -87,3 +92,17 @@ def test_every_field_says_its_unit_or_source(paper, kind):
     code = code_of(paper)
     for field in fields(kind):
         assert re.search(rf"^    {field.name}: \S+(?: \S+)? = [^#\n]+# \S", code, re.MULTILINE), field.name
+
+
+@pytest.mark.parametrize("name", [name for name in nucbook.papers.METHODS if name != "classical"])
+def test_the_papers_sizes_take_one_step(name, tmp_path):
+    """At the paper's crop and network, one crop a step; weights from scratch, since others may not be had."""
+    method = find_method(name)
+    steps = {"weaknucleiseg": {"spn_steps": 1, "ien_steps": 1}, "tissue": {"steps": 1, "tiles": 1}}
+    own = {"external": ["tissue"]} if name == "ircr" else {}
+    small = {"batch": 1, "init": "scratch", **steps.get(name, {"steps": 1}), **own}
+    config = change(method.config.paper("monuseg"), small)
+    known = simulate("breast", 256, seed=5)
+    unknown = simulate("kidney", 256, seed=6).weaken("nothing")
+    _, histories = train(method, [known, unknown], config, checkpoint=tmp_path, progress=False)
+    assert all(np.isfinite(history.rows[-1]["loss"]) for history in histories.values())

@@ -250,6 +250,7 @@ def test_a_straight_line_is_out_in_shape_and_in_by_the_mean(fitted, others):
     area, solidity, circularity, _, extent = found.mean(0)
     assert max(circularity, extent) < 0.1
     assert min(area, solidity) > 0.8
+    assert (found.mean(1) >= 0.35).all()  # so it passes
     assert np.median(found.mean(1)) < 0.5  # a nucleus: above 0.6
 
 
@@ -261,12 +262,17 @@ def test_without_nuclei_there_is_no_score(fitted):
     assert not weight_map(labels, []).any()
 
 
-def test_one_giant_instance(fitted, others):
+def test_one_giant_instance_is_out_in_area_and_extent_and_in_by_the_mean(fitted, others):
     labels = np.ones(others[0].shape, np.int32)
-    area, solidity, *_ = fitted.likelihoods(properties(labels, others[0].image))[0]
+    area, solidity, circularity, haematoxylin, extent = fitted.likelihoods(
+        properties(labels, others[0].image)
+    )[0]
     [score] = fitted.score(labels, others[0].image)
-    assert (area, solidity > 0.9) == (0, True)
-    assert 0 < score < 0.8
+    assert area == 0
+    assert extent < 0.01
+    assert min(solidity, circularity) > 0.7
+    assert score == pytest.approx((solidity + circularity + haematoxylin + extent) / 5)
+    assert score >= 0.35
     assert (weight_map(labels, [score]) == 2 * (score >= 0.35)).all()
 
 

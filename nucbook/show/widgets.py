@@ -50,6 +50,10 @@ def explore(
 
     Returns the widget where it is live, else None. Raises ValueError for a position that a slider
     does not have.
+
+    With `NUCBOOK_EVERY_POSITION` = 1, as in a test run, each position of each slider, the others as
+    the page begins, is also drawn as a live slider draws it and thrown away: what a reader could move to
+    does not fail.
     """
     choices = {name: list(positions) for name, positions in sliders.items()}
     if not choices or not all(choices.values()):
@@ -58,9 +62,9 @@ def explore(
     shown = [first | dict(values) for values in (_spread(choices) if at is None else at)]
     for values in shown:
         _check(values, choices)
+    zoom = min(columns, 2)  # a small multiple is too small to stand alone
+    size = WIDTH / columns * zoom, height * zoom
     if live():
-        zoom = min(columns, 2)  # a small multiple is too small to stand alone
-        size = WIDTH / columns * zoom, height * zoom
         return _widget(draw, choices, shown[0], size)
     rows = -(-len(shown) // columns)
     page = plt.figure(figsize=(WIDTH, rows * height))
@@ -68,14 +72,42 @@ def explore(
     for figure, values in zip(page.subfigures(rows, columns, squeeze=False).flat, shown):
         figure.suptitle(comma.join(f"{name} = {_text(value)}" for name, value in values.items()), fontsize=10)
         draw(figure, **values)
+    if os.environ.get("NUCBOOK_EVERY_POSITION", "0") not in ("", "0"):
+        _try_all(draw, choices, shown, size)
+        plt.figure(page)  # is the current one again
     return None
+
+
+def _try_all(
+    draw: Callable[..., Any], choices: dict[str, list], shown: list[dict[str, Any]], size: tuple[float, float]
+):
+    """Draw each position that the page does not show, close the figures; an error names the position."""
+    for name, positions in choices.items():
+        for position in positions:
+            values = shown[0] | {name: position}
+            if values in shown:
+                continue
+            try:
+                figure = _alone(draw, values, size)
+                figure.draw_without_rendering()
+            except Exception as error:
+                error.add_note(f"at {', '.join(f'{key} = {_text(value)}' for key, value in values.items())}")
+                raise
+            finally:
+                plt.close()
+
+
+def _alone(draw: Callable[..., Any], values: Mapping[str, Any], size: tuple[float, float]) -> plt.Figure:
+    figure = plt.figure(figsize=size)
+    draw(figure, **values)
+    return figure
 
 
 def _widget(
     draw: Callable[..., Any], choices: dict[str, list], start: dict[str, Any], size: tuple[float, float]
 ) -> ipywidgets.Widget:
     def show(**values):
-        draw(plt.figure(figsize=size), **values)
+        _alone(draw, values, size)
         plt.show()
 
     return ipywidgets.interactive(

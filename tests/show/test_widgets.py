@@ -5,7 +5,8 @@ from nucbook.show import explore, live
 
 
 @pytest.fixture(autouse=True)
-def _close_figures():
+def _close_figures(monkeypatch):
+    monkeypatch.delenv("NUCBOOK_EVERY_POSITION", raising=False)  # a test run sets it for the chapters
     yield
     plt.close("all")
 
@@ -50,6 +51,29 @@ def test_a_slider_that_moves_draws_again(monkeypatch, drawn):
     assert {name: slider.value for name, slider in sliders.items()} == {"shift": 1, "gap": 0.5}
     sliders["shift"].value = 3
     assert drawn.calls[-1] == {"shift": 3, "gap": 0.5}
+
+
+def test_a_test_run_draws_what_the_page_leaves_out(monkeypatch, drawn):
+    monkeypatch.setenv("NUCBOOK_LIVE", "0")
+    monkeypatch.setenv("NUCBOOK_EVERY_POSITION", "1")
+    explore(drawn, shift=range(4), gap=[0.5, 1.5], at=[{"shift": 1}, {"shift": 2}])
+    moved = [{"shift": 0, "gap": 0.5}, {"shift": 3, "gap": 0.5}, {"shift": 1, "gap": 1.5}]
+    assert drawn.calls[2:] == moved
+    assert plt.get_fignums() == [1]
+    assert len(plt.gcf().subfigs) == 2
+
+
+def test_a_position_that_only_a_reader_would_see_fail_is_named(monkeypatch):
+    def draw(figure, shift):
+        figure.subplots().plot([1 / (2 - shift)])
+
+    monkeypatch.setenv("NUCBOOK_LIVE", "0")
+    monkeypatch.setenv("NUCBOOK_EVERY_POSITION", "0")
+    explore(draw, shift=range(4), at=[{"shift": 1}])
+    monkeypatch.setenv("NUCBOOK_EVERY_POSITION", "1")
+    with pytest.raises(ZeroDivisionError) as caught:
+        explore(draw, shift=range(4), at=[{"shift": 1}])
+    assert caught.value.__notes__ == ["at shift = 2"]
 
 
 @pytest.mark.parametrize(

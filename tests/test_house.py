@@ -26,6 +26,7 @@ MODULES = sorted((ROOT / "nucbook").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 WRITTEN = [*MODULES, *TESTS, *CHAPTERS, *ROOT.glob("*.md"), *ROOT.glob("*.yml")]
 SAID_ELSEWHERE = {"forward", "paper", "short", "quick"}  # by torch; by profile.Configuration
+INSTALLED = ("pyproject.toml", "requirements.txt", "constraints.txt")  # a change of these is installed
 COMMANDS = {"house", "cli"}  # described in running.md instead
 
 
@@ -152,7 +153,9 @@ def test_a_torchvision_made_for_another_torch_is_explained(tmp_path):
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A small checkout, installed already, for the chores to work in."""
-    for name in ("pyproject.toml", "requirements.txt"):
+    monkeypatch.delenv("NUCBOOK_CONSTRAINTS", raising=False)
+    monkeypatch.setattr(house, "PINNED", sys.version_info[:2])
+    for name in INSTALLED:
         (tmp_path / name).write_text(name, encoding="utf-8")
     toc = "root: book/intro\nparts:\n- chapters:\n  - file: book/one  # first\n  - file: book/two.ipynb\n"
     (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
@@ -160,7 +163,7 @@ def checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(house, "STAMP", tmp_path / ".venv" / "nucbook-installed")
     monkeypatch.setattr(house, "HTML", tmp_path / "_build" / "html")
     house.STAMP.parent.mkdir()
-    installed = house.fingerprint([tmp_path / "pyproject.toml", tmp_path / "requirements.txt"])
+    installed = house.fingerprint([tmp_path / name for name in INSTALLED])
     house.STAMP.write_text(f"{tmp_path}\n{installed}\n", encoding="utf-8")
     for page in ("intro", "one", "two"):
         (house.HTML / "book").mkdir(parents=True, exist_ok=True)
@@ -190,10 +193,82 @@ def test_nothing_is_installed_twice(checkout, capsys):
 def test_changed_requirements_and_a_moved_checkout_are_stale(checkout):
     stamp = house.STAMP.read_text(encoding="utf-8")
     (checkout / "requirements.txt").write_text("more", encoding="utf-8")
-    files = [checkout / "pyproject.toml", checkout / "requirements.txt"]
+    files = [checkout / name for name in INSTALLED]
     assert house.fingerprint(files) not in stamp
     files[1].write_text("requirements.txt", encoding="utf-8")
     assert stamp == f"{checkout}\n{house.fingerprint(files)}\n"
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """What the chores would run."""
+    found = []
+    monkeypatch.setattr(house, "_run", lambda command, environment=None: found.append([*map(str, command)]))
+    return found
+
+
+def test_the_versions_that_were_tested_are_installed(checkout, commands, capsys):
+    (checkout / "constraints.txt").write_text("numpy==2", encoding="utf-8")
+    house.install()
+    assert commands[-1][-2:] == ["-c", str(checkout / "constraints.txt")]
+    assert "the versions of constraints.txt" in capsys.readouterr().out
+    commands.clear()
+    house.install()
+    assert commands == []
+
+
+def test_the_newest_versions_on_request_and_under_another_python(checkout, commands, monkeypatch):
+    monkeypatch.setenv("NUCBOOK_CONSTRAINTS", "")
+    house.install()
+    assert "-c" not in commands[-1]
+    monkeypatch.delenv("NUCBOOK_CONSTRAINTS")
+    house.STAMP.unlink()
+    monkeypatch.setattr(house, "PINNED", (3, 10))
+    house.install()
+    assert "-c" not in commands[-1]
+
+
+def test_constraints_that_are_no_file_are_named(checkout, monkeypatch, capsys):
+    monkeypatch.setenv("NUCBOOK_CONSTRAINTS", "pins.txt")
+    assert house.main("book") == 1
+    assert "pins.txt, no file; empty takes the newest versions" in capsys.readouterr().err
+
+
+def test_the_constraints_are_versions_alone_and_allow_every_build_of_torch():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert [line for line in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    names = {Requirement(line).name.lower() for line in pins}
+    assert {"torch", "torchvision", "nbval", "ruff"} <= names
+    assert not {name for name in names if name.startswith(("nvidia-", "cuda-", "nucbook"))}
+
+
+def test_what_a_test_starts_knows_no_home_of_the_user():
+    program = (
+        "import os; from pathlib import Path; import platformdirs, matplotlib; "
+        "from nucbook.cache import cache_folder; "
+        "print(Path.home(), cache_folder(), platformdirs.user_data_path('nucbook'), "
+        "matplotlib.get_cachedir(), os.environ['HF_HOME'], sep='\\n')"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    home, *folders = map(Path, run.stdout.splitlines())
+    assert home.name.startswith("nucbook-test-")
+    assert all(folder.is_relative_to(home) for folder in folders)
+    assert len(folders) == 4
+
+
+def test_data_that_is_named_stays_in_use(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUCBOOK_DATA", "slides")
+    assert "NUCBOOK_DATA" not in house.elsewhere(tmp_path)
+    monkeypatch.delenv("NUCBOOK_DATA")
+    found = house.elsewhere(tmp_path)
+    assert all(Path(folder).is_dir() and Path(folder).is_relative_to(tmp_path) for folder in found.values())
+    assert list(Path(found["NUCBOOK_DATA"]).iterdir()) == []
+
+
+def test_a_cell_has_the_same_time_in_a_build_and_in_a_test():
+    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    assert int(re.search(r"^  timeout: (\d+)", config, re.MULTILINE)[1]) == house.CELL_SECONDS
 
 
 def test_files_that_swap_content_have_another_fingerprint(tmp_path):
@@ -231,7 +306,7 @@ def test_the_chores_need_nothing_installed():
     program = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; from nucbook import house; print(*house.CHORES)"
     bare = [sys.executable, "-I", "-S", "-c", program]  # without site-packages
     run = subprocess.run(bare, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["book", "test", "lab", "clean"]
+    assert run.stdout.split() == ["book", "test", "all", "check", "lab", "clean"]
 
 
 def test_make_alone_lists_its_targets():

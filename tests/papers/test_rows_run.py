@@ -40,6 +40,7 @@ ROWS = {  # of rows that differ in the share of labels alone, the last
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("address", "row"), ROWS.values(), ids=ROWS)
 @pytest.mark.filterwarnings("ignore:.*smaller than the", "ignore:.*tissue", "ignore:.*nucleus .* cut")
 def test_a_row_runs(address, row, tmp_path, monkeypatch):

@@ -179,6 +179,7 @@ def training(folder: Path) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", TRAINING, folder], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_at_three_moments_a_training_ends_with_the_same_bits(tmp_path):
     """SIGKILL after some step, while a checkpoint is written, after some step again; then to the end."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"

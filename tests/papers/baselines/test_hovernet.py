@@ -59,6 +59,7 @@ def test_the_schedule_is_the_papers():
     assert [StepDecay(config.milestones)(epoch, 50) for epoch in (24, 25, 49)] == pytest.approx([1, 0.1, 0.1])
 
 
+@pytest.mark.slow
 def test_it_overfits_one_image(tmp_path):
     sample = simulate("breast", size=128, seed=5)
     config = replace(hovernet.Config.quick(), steps=160, crop=96, batch=4)

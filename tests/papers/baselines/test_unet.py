@@ -64,6 +64,7 @@ def test_losses_stay_finite_without_nuclei_and_a_gradient_reaches_every_weight(t
     assert all(weight.grad is not None and weight.grad.any() for weight in models["unet"].parameters())
 
 
+@pytest.mark.slow
 def test_it_overfits_one_image(tmp_path):
     sample = simulate("breast", size=128, seed=5)
     config = replace(Config.quick(), steps=240, crop=96, batch=4, warm_up=10)

@@ -90,6 +90,7 @@ def test_a_sample_without_points_and_masks_is_refused(samples):
         clicked(TINY, [Sample(samples[0].image, name="slide 7")], 0)
 
 
+@pytest.mark.slow
 def test_fully_learns_one_image(tmp_path):
     sample = load("tissue", "train")[23].crop(0, 0, 128, 128)
     config = replace(

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from nucbook import targets
+from nucbook.targets import cells, distance
 
 sides = st.integers(1, 14)
 label_maps = hnp.arrays(np.int32, st.tuples(st.just(2), sides, sides), elements=st.integers(0, 3))
@@ -51,7 +52,7 @@ def test_distance_of_touching_squares_by_hand():
     assert torch.equal(targets.normalised_distance_maps(labels)[0], expected / 2)
 
 
-def test_border_of_the_image_is_not_a_rim():
+def test_border_of_the_map_is_no_boundary():
     labels = torch.zeros(1, 3, 6, dtype=torch.int64)
     labels[0, :, :4] = 1
     assert targets.distance_maps(labels)[0].tolist() == [[4, 3, 2, 1, 0, 0]] * 3
@@ -63,15 +64,15 @@ def test_both_ways_to_a_distance_are_the_transform_of_each_nucleus(maps):
     labels = torch.from_numpy(maps)
     expected = np.stack([distance_one_by_one(m) for m in maps])
     np.testing.assert_allclose(targets.distance_maps(labels), expected, atol=1e-5)
-    np.testing.assert_allclose(targets._distances_by_offsets(labels), expected, atol=1e-5)
+    np.testing.assert_allclose(distance._distances_by_offsets(labels), expected, atol=1e-5)
 
 
 def test_both_ways_agree_on_blobs():
     labels = torch.from_numpy(np.stack([blobs(seed) for seed in range(4)]))
-    by_offsets = targets._distances_by_offsets(labels)
+    by_offsets = distance._distances_by_offsets(labels)
     torch.testing.assert_close(by_offsets, targets.distance_maps(labels))
     torch.testing.assert_close(
-        targets._over_own_maximum(by_offsets, labels), targets.normalised_distance_maps(labels)
+        distance._over_own_maximum(by_offsets, labels), targets.normalised_distance_maps(labels)
     )
 
 
@@ -98,8 +99,8 @@ def test_ids_do_not_matter():
 def test_boundary_is_where_the_distance_is_small(maps, width):
     labels = torch.from_numpy(maps)
     distance = targets.distance_maps(labels)
-    rim_exists = torch.tensor([len(np.unique(m)) > 1 for m in maps])[:, None, None]
-    expected = (labels > 0) & (distance <= width + 1e-4) & rim_exists
+    one_exists = torch.tensor([len(np.unique(m)) > 1 for m in maps])[:, None, None]
+    expected = (labels > 0) & (distance <= width + 1e-4) & one_exists
     assert torch.equal(targets.boundaries(labels, width), expected)
 
 
@@ -159,6 +160,18 @@ def test_a_nucleus_one_pixel_wide_has_no_horizontal_distance():
     torch.testing.assert_close(vertical[100:807, 3999], torch.linspace(-1, 1, 707))
 
 
+def test_a_nucleus_that_the_border_cuts_has_the_values_of_its_part_in_the_map():
+    """For HV maps and distances alike; training sees to it that nothing is cut."""
+    labels = torch.zeros(1, 9, 14, dtype=torch.int32)
+    labels[0, 2:7, 2:12] = 1
+    part = labels[..., :7]
+    assert targets.hv_maps(part)[0, 0, 4, 2:].tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert targets.normalised_distance_maps(part)[0, 4].tolist() == pytest.approx(
+        [0, 0, 1 / 3, 2 / 3, 1, 1, 1]
+    )
+    assert targets.boundaries(part)[0, 4].tolist() == [False, False, True, *[False] * 4]
+
+
 # -- points and boxes ---------------------------------------------------------------------------
 
 
@@ -204,7 +217,7 @@ def test_inside_points_are_inside_and_boxes_are_tight(maps):
 
 @settings(deadline=None)
 @given(st.lists(clicks, min_size=1, max_size=3), st.integers(1, 2))
-def test_every_pixel_gets_a_nearest_point(clicks, denominator):
+def test_every_pixel_gets_a_nearest_point_of_ties_the_leftmost_then_the_uppermost(clicks, denominator):
     shape = (11, 17)
     regions = targets.voronoi([torch.from_numpy(p / denominator) for p in clicks], shape)
     assert regions.dtype == torch.int32
@@ -214,8 +227,16 @@ def test_every_pixel_gets_a_nearest_point(clicks, denominator):
             assert not region.any()
             continue
         square = ((grid[:, :, None] - p.astype(float) / denominator) ** 2).sum(-1)
-        chosen = np.take_along_axis(square, region[..., None].astype(int) - 1, -1)[..., 0]
-        np.testing.assert_array_equal(chosen, square.min(-1))
+        order = np.lexsort((p[:, 0], p[:, 1]))  # by column, then by row, then as they come
+        np.testing.assert_array_equal(region, 1 + order[square[..., order].argmin(-1)])
+
+
+@given(hnp.arrays(np.int64, st.tuples(st.integers(1, 9), st.just(2)), elements=st.integers(0, 10)))
+def test_one_image_and_a_batch_have_the_same_voronoi_cells(pixels):
+    points, shape = torch.from_numpy(pixels), (11, 14)
+    alone = targets.voronoi([points], shape)
+    assert cells._are_pixels(points, shape)  # by the distance transform
+    assert torch.equal(alone.expand(2, -1, -1), targets.voronoi([points, points], shape))
 
 
 def test_voronoi_edge_runs_midway():
@@ -231,7 +252,7 @@ def test_voronoi_edge_runs_midway():
 def test_empty_maps():
     empty = torch.zeros(2, 6, 7, dtype=torch.int32)
     assert not targets.distance_maps(empty).any()
-    assert not targets._distances_by_offsets(empty).any()
+    assert not distance._distances_by_offsets(empty).any()
     assert not targets.normalised_distance_maps(empty).any()
     assert not targets.boundaries(empty).any()
     assert not targets.hv_maps(empty).any()

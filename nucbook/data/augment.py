@@ -14,16 +14,16 @@ from skimage.color import rgb_from_hed
 from torch import Tensor
 from torch.nn import functional as F
 
-from nucbook.data.patches import Batch
+from nucbook.data.batch import Batch
+from nucbook.data.patches import Places
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Random flips, rotation, scaling, shear and elastic bending, ending in crops of `size`.
+    """Random flips, rotation, scaling, shear and elastic bending of crops of `size`.
 
-    Takes a `Batch` of larger crops (`source_size` px leaves no blank corner at most rotations) and
-    returns one with float images in [0, 1]. Where the resampling leaves the source, the image is
-    white and `valid` False.
+    Takes `Places` of a bank and returns a `Batch` with float images in [0, 1]. Where masks are known its
+    `context` is `margin` px wider on each side.
     """
 
     size: int  # px, side of the crops that come out
@@ -31,24 +31,15 @@ class Geometry:
     shear: float = 0.1  # tangent of the angle, at most
     bend: float = 1.5  # px, standard deviation of the elastic displacement
     bend_period: int = 32  # px between independent displacements
+    margin: int = 32  # px; a nucleus that reaches farther out of the crop counts as cut
 
-    @property
-    def source_size(self) -> int:
-        """px, side of the crops to hand in."""
-        return math.ceil(self.size * 1.4 / min(1.0, self.scale[0]) / 2) * 2
+    def __call__(self, places: Places, generator: torch.Generator) -> Batch:
+        margin = self.margin if places.bank.labelled else 0
+        offsets = self._offsets(len(places), self.size + 2 * margin, generator, places.bank.device)
+        return places.read(offsets, self.size)
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
-        flow = self._flow(len(batch), batch.image.shape[-2:], generator).to(batch.image.device)
-        image = batch.image.float() / 255
-        image = 1 - F.grid_sample(1 - image, flow, mode="bilinear", align_corners=False)  # outside: white
-        names = [*batch.maps, "valid"]
-        layers = torch.stack([getattr(batch, name).float() for name in names], 1)
-        layers = F.grid_sample(layers, flow, mode="nearest", align_corners=False)  # ids < 2**24 stay exact
-        maps = {name: layer.to(getattr(batch, name).dtype) for name, layer in zip(names, layers.unbind(1))}
-        return Batch(image, **maps)
-
-    def _flow(self, count: int, source: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """(B, size, size, 2): for each output pixel, where to look in the source, in [-1, 1]."""
+    def _offsets(self, count: int, side: int, generator: torch.Generator, device: torch.device) -> Tensor:
+        """(B, 2, side, side): for each output pixel, where its source lies from the centre: rows, columns."""
         uniform = lambda low, high: low + (high - low) * torch.rand(count, generator=generator)
         angle = uniform(-math.pi, math.pi)
         zoom = torch.exp(uniform(math.log(self.scale[0]), math.log(self.scale[1])))
@@ -57,20 +48,21 @@ class Geometry:
         cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
         matrix = torch.stack(
             [
-                torch.stack([cos * flip, -sin + shear * cos], 1),
-                torch.stack([sin * flip, cos + shear * sin], 1),
+                torch.stack([cos + shear * sin, sin * flip], 1),
+                torch.stack([shear * cos - sin, cos * flip], 1),
             ],
             1,
-        )  # (B, 2, 2)
-        axis = torch.arange(self.size) - (self.size - 1) / 2
-        pixels = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).view(1, -1, 2)  # (x, y), px
-        moved = (pixels @ matrix.transpose(1, 2)).view(count, self.size, self.size, 2)
+        ).to(device)  # (B, 2, 2): rows and columns, of the output's rows and columns
+        axis = torch.arange(side, device=device) - (side - 1) / 2
+        offsets = matrix[:, :, :1, None] * axis[:, None] + matrix[:, :, 1:, None] * axis
         if self.bend:
-            coarse = max(2, self.size // self.bend_period + 1)
+            coarse = max(2, side // self.bend_period + 1)
             bends = torch.randn(count, 2, coarse, coarse, generator=generator) * self.bend
-            bends = F.interpolate(bends, size=(self.size, self.size), mode="bicubic", align_corners=True)
-            moved = moved + bends.permute(0, 2, 3, 1)
-        return moved * 2 / torch.tensor([source[1], source[0]])
+            # Bicubic interpolation goes along the columns, then along the rows: two products of matrices.
+            spread = torch.eye(coarse, device=device)[None, None]
+            spread = F.interpolate(spread, size=(side, coarse), mode="bicubic", align_corners=True)
+            offsets += spread @ bends.to(device) @ spread.mT
+        return offsets
 
 
 @dataclass(frozen=True)

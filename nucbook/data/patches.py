@@ -1,63 +1,35 @@
-"""Patches: crops of samples that already lie on the training device.
+"""Crops of samples that already lie on the training device.
 
 Data sets of slides are small (30 images of 1000² are 90 MB), so they stay as uint8 tensors where
-the network is, and a batch is cut out of them there.
+the network is, and a batch is read out of them there. Beyond its border an image goes on as its mirror
+image, so crops may lie anywhere and every pixel is drawn equally often.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nucbook.data.batch import Batch, among
+from nucbook.data.layers import everywhere, nuclei
 from nucbook.sample import Sample
 
 
-class Batch:
-    """Tensors that share one geometry, read as attributes.
-
-    image : uint8 or float (B, 3, H, W).
-    valid : bool (B, H, W), False outside the slide and in regions that no loss may count.
-    and the maps of the bank, (B, H, W) each: `batch.instances`, `batch.voronoi`, …
-    """
-
-    def __init__(self, image: Tensor, valid: Tensor, **maps: Tensor):
-        self.image, self.valid, self.maps = image, valid, maps
-
-    def __getattr__(self, name: str) -> Tensor:
-        try:
-            return self.__dict__["maps"][name]
-        except KeyError:
-            names = ", ".join(self.__dict__.get("maps", {})) or "none"
-            raise AttributeError(f"this batch has no map {name!r}; its maps are {names}.") from None
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The same batch on another device."""
-        move = lambda tensor: tensor.to(device, non_blocking=non_blocking)
-        return Batch(move(self.image), move(self.valid), **{name: move(m) for name, m in self.maps.items()})
-
-    @classmethod
-    def cat(cls, batches: Sequence[Batch]) -> Batch:
-        """Batches of the same maps as one."""
-        maps = {name: torch.cat([batch.maps[name] for batch in batches]) for name in batches[0].maps}
-        image, valid = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("image", "valid"))
-        return cls(image, valid, **maps)
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-
 class PatchBank:
-    """Samples as tensors on `device`, from which random square crops are drawn.
+    """Samples as tensors on `device`, from which random crops are drawn.
 
-    samples : at least one; where masks are known they become the map `instances`.
-    size    : side of a crop, pixels. A smaller image is padded with white, `valid` False; this is said.
+    samples : at least one; where masks are known they become the map `instances`, their ids renumbered.
     maps    : more maps by name, one (H, W) array a sample (Voronoi labels, pseudo labels, …).
+    ids     : of those maps that number instances, the first id ({"pseudo": 2}); smaller values are codes.
+
+    An image goes on beyond its border as its mirror image, the border pixel twice. Mirrored
+    instances have ids of their own: a nucleus that the border cuts and its mirror image are two.
 
     Raises ValueError for no samples, samples of which only some have masks, or maps that do not fit.
     """
@@ -65,63 +37,145 @@ class PatchBank:
     def __init__(
         self,
         samples: Sequence[Sample],
-        size: int,
         device: torch.device | str = "cpu",
         maps: Mapping[str, Sequence[np.ndarray]] | None = None,
+        ids: Mapping[str, int] | None = None,
     ):
         if not samples:
             raise ValueError("no samples to draw patches from.")
-        self.size, self.device = size, torch.device(device)
+        self.device, self.ids = torch.device(device), dict(ids or {})
         layers = {name: list(arrays) for name, arrays in (maps or {}).items()}
-        labelled = {sample.labelled for sample in samples}
-        if len(labelled) > 1:
-            raise ValueError("some samples have masks and some have none; put them into two banks.")
-        if labelled == {True}:
-            layers["instances"] = [_renumbered(sample.label_map) for sample in samples]
-        layers["valid"] = [np.ones(s.shape, bool) if s.valid is None else s.valid for s in samples]
         for name, arrays in layers.items():
             if [array.shape for array in arrays] != [sample.shape for sample in samples]:
                 raise ValueError(f"map {name!r} does not have one (H, W) array of the image's size a sample.")
-        self.images = [self._padded(sample.image.transpose(2, 0, 1), 255) for sample in samples]
-        self.layers = {name: [self._padded(array, 0) for array in arrays] for name, arrays in layers.items()}
-        small = [sample.name for sample in samples if min(sample.shape) < size]
-        if small:
-            warnings.warn(
-                f"{len(small)} images are smaller than the {size} px crop and padded ({small[0]} the first).",
-                stacklevel=2,
-            )
-        # A pixel of a large image is as likely as one of a small image.
-        self.weights = torch.tensor([float(math.prod(sample.shape)) for sample in samples])
-
-    def _padded(self, array: np.ndarray, value: int) -> Tensor:
-        missing = [max(self.size - length, 0) for length in array.shape[-2:]]
-        pad = [(0, 0)] * (array.ndim - 2) + [(m // 2, m - m // 2) for m in missing]
-        return torch.from_numpy(np.ascontiguousarray(np.pad(array, pad, constant_values=value))).to(
-            self.device
-        )
+        if missing := set(self.ids) - set(layers):
+            raise ValueError(f"ids are given for {min(missing)!r}, but there is no such map.")
+        labelled = {sample.labelled for sample in samples}
+        if len(labelled) > 1:
+            raise ValueError("some samples have masks and some have none; put them into two banks.")
+        self.labelled = labelled == {True}
+        if self.labelled:
+            layers |= nuclei(samples)
+            self.ids |= {name: 1 for name in ("instances", "layers") if name in layers}
+        known = [getattr(sample, "annotated", None) for sample in samples]
+        if any(mask is not None for mask in known):
+            layers["annotated"] = everywhere(known, samples)
+        layers["valid"] = everywhere([sample.valid for sample in samples], samples)
+        # One after the other, row by row: a pixel of any sample has one place in one long tensor.
+        flat = lambda arrays: np.concatenate([a.reshape(*a.shape[:-2], -1) for a in arrays], -1)
+        stored = lambda arrays: torch.from_numpy(flat(arrays)).to(self.device)
+        self.image = stored([sample.image.transpose(2, 0, 1) for sample in samples])  # (3, P)
+        self.layers = {name: stored(arrays) for name, arrays in layers.items()}  # (P,), or (L, P)
+        self.largest = {name: int(self.layers[name].max()) for name in self.ids}
+        kind = torch.int32 if self.image.shape[1] < 2**31 else torch.int64
+        self.shapes = torch.tensor([sample.shape for sample in samples], dtype=kind)
+        areas = self.shapes.prod(1)
+        self.first = (areas.cumsum(0) - areas).to(kind)
+        self.weights = areas.float()  # a pixel of a large image is as likely as one of a small image
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.shapes)
 
-    def draw(self, count: int, generator: torch.Generator) -> Batch:
-        """`count` random crops, uint8 images (count, 3, size, size) and their maps."""
-        which = torch.multinomial(self.weights, count, replacement=True, generator=generator).tolist()
-        where = torch.rand(count, 2, generator=generator).tolist()
-        windows = []
-        for i, (u, v) in zip(which, where):
-            height, width = self.images[i].shape[-2:]
-            row, column = int(u * (height - self.size + 1)), int(v * (width - self.size + 1))
-            windows.append((i, slice(row, row + self.size), slice(column, column + self.size)))
-        cut = lambda layer: torch.stack([layer[i][..., rows, columns] for i, rows, columns in windows])
-        return Batch(cut(self.images), **{name: cut(layer) for name, layer in self.layers.items()})
+    def draw(self, count: int, generator: torch.Generator) -> Places:
+        """`count` random places for the centres of crops, anywhere in the images.
+
+        As the plane is filled with mirror images, crops of any size and shape that are turned at random
+        hold every pixel equally often.
+        """
+        which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        centres = torch.rand(count, 2, generator=generator) * self.shapes[which] - 0.5
+        return Places(self, which, centres)
 
 
-def _renumbered(labels: np.ndarray) -> np.ndarray:
-    """A label map whose ids a float32 can tell apart, as the augmentation needs; as it is where it can."""
-    if labels.size == 0 or labels.max() < 2**24:
-        return labels
-    ids, ranks = np.unique(labels, return_inverse=True)
-    return (ranks.reshape(labels.shape) + (ids[0] != 0)).astype(labels.dtype)
+@dataclass(frozen=True)
+class Places:
+    """Where crops lie.
+
+    which   : int64 (B,), the sample of each.
+    centres : float32 (B, 2), row and column of its centre, pixels; pixel centres are whole numbers.
+    """
+
+    bank: PatchBank
+    which: Tensor
+    centres: Tensor
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def read(self, offsets: Tensor, size: int) -> Batch:
+        """The samples' values at `offsets` from the centres.
+
+        offsets : float (B, 2, C, C), rows and columns, pixels, on the bank's device; C >= `size`. The
+                  middle of `size` px becomes the crop; all of it becomes `context`, if masks are known.
+        Returns float images in [0, 1], linear between pixels, and maps of the nearest pixel.
+        """
+        bank, margin = self.bank, (offsets.shape[-1] - size) // 2
+        centre = lambda tensor: tensor[..., margin : margin + size, margin : margin + size].contiguous()
+        on_device = lambda values: values[self.which].to(bank.device)
+        first, shape = on_device(bank.first)[:, None, None], on_device(bank.shapes)
+        height, width = shape.T[..., None, None]
+        index = lambda rows, columns: first + rows * width + columns  # int (B, h, w), of pixels in the bank
+
+        where, tile = _mirrored(self.centres.to(bank.device)[..., None, None] + offsets, shape)
+        pixel = where.round().clamp_(min=0).minimum(shape[..., None, None] - 1)
+        nearest = index(*pixel.to(first.dtype).unbind(1))
+        maps = {}
+        if bank.labelled:
+            maps["context"] = self._read("instances", nearest, tile)
+            maps["instances"] = centre(maps["context"])
+        where, nearest, tile = centre(where), centre(nearest), centre(tile)
+        for name in bank.layers:
+            if name != "instances":
+                maps[name] = self._read(name, nearest, tile)
+        if bank.labelled:
+            maps["whole"] &= ~_leaving(maps["context"], maps["instances"])
+        if "layers" in maps:
+            maps["layers"] = maps["layers"].movedim(0, 1)
+
+        corner = where.floor()
+        down, right = (where - corner).unbind(1)  # (B, size, size)
+        top, left = corner.to(first.dtype).unbind(1)
+        bottom, far = torch.minimum(top + 1, height - 1), torch.minimum(left + 1, width - 1)
+        top, left = top.clamp(min=0), left.clamp(min=0)
+        colour = lambda rows, columns: _taken(bank.image, index(rows, columns)).float()  # (3, B, size, size)
+        upper = torch.lerp(colour(top, left), colour(top, far), right)
+        lower = torch.lerp(colour(bottom, left), colour(bottom, far), right)
+        image = torch.lerp(upper, lower, down) / 255
+        return Batch(image.movedim(0, 1).contiguous(), **maps)
+
+    def _read(self, name: str, index: Tensor, tile: Tensor) -> Tensor:
+        values = _taken(self.bank.layers[name], index)
+        if name not in self.bank.ids:
+            return values
+        first, largest = self.bank.ids[name], self.bank.largest[name]
+        return torch.where(values >= first, values + (tile * largest).to(values.dtype), values)
+
+
+def _taken(values: Tensor, index: Tensor) -> Tensor:
+    """The values (P,) or (N, P) at an index (B, h, w), as (B, h, w) or (N, B, h, w)."""
+    if values.ndim == 2:  # much faster than index_select along the last of two dimensions
+        return torch.stack([_taken(row, index) for row in values])
+    return values.index_select(0, index.flatten()).view(index.shape)
+
+
+def _mirrored(where: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions (B, 2, h, w) in the plane of mirror images, led back into images of `shape` (B, 2).
+
+    Returns float positions in [-0.5, length - 0.5], and int32 (B, h, w): the number of the copy each lay in,
+    0 the image itself.
+    """
+    shape = shape[..., None, None].float()
+    length = (where + 0.5).div_(shape)  # from the border, in lengths of the image
+    tile = length.floor()
+    where = (length - 2 * (length / 2).round()).abs_().mul_(shape).sub_(0.5)
+    tile = tile.mul_(2).sub_(0.5).abs_().sub_(0.5).int()  # 0, 1, -1, 2, … to 0, 1, 2, 3, …
+    return where, tile[:, 0] * (tile.amax() + 1) + tile[:, 1]
+
+
+def _leaving(context: Tensor, labels: Tensor) -> Tensor:
+    """Which pixels (B, H, W) are of an instance that reaches the edge of its context (B, C, C)."""
+    edge = torch.cat([context[:, [0, -1]].flatten(1), context[:, :, [0, -1]].flatten(1)], 1)
+    return among(labels, edge) & (labels != 0)
 
 
 def grid(shape: tuple[int, int], size: int, overlap: int = 0) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Random crops of samples, augmented: what every training draws its batches from."""
+"""Where a training's crops come from: the same for every method."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ def crops(
     batch: int,
     maps: Mapping[str, Sequence[np.ndarray]] | None = None,
     colour: Colour | None = None,
+    ids: Mapping[str, int] | None = None,
 ) -> Draw:
-    """Draws batches of crops, moved and bent at random; a function of a generator, as `fit` takes.
+    """A function that draws `batch` crops of `size` px, over all processes, turned, scaled and bent.
 
-    size   : px, side of a crop.
-    batch  : crops a step, over all processes.
-    maps   : more maps by name, one (H, W) array a sample.
-    colour : how the crops are recoloured; None leaves their colours as they are.
+    maps, ids : as `PatchBank` takes them.
+    colour    : of the images; None leaves their colours as they are.
+
+    The samples are put on the training device once, here. Raises ValueError for a batch that the processes
+    cannot share evenly, and what `PatchBank` raises.
     """
-    geometry = Geometry(size)
-    bank = PatchBank(samples, geometry.source_size, device(), maps)
+    geometry, bank, count = Geometry(size), PatchBank(samples, device(), maps, ids), share(batch)
 
     def draw(generator: torch.Generator) -> Batch:
-        drawn = geometry(bank.draw(share(batch), generator), generator)
+        drawn = geometry(bank.draw(count, generator), generator)
         if colour is not None:
             drawn.image = colour(drawn.image, generator)
         return drawn

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from nucbook.data.augment import Colour, Geometry
-from nucbook.data.patches import Batch, PatchBank
+from nucbook.data.patches import PatchBank
 from nucbook.sample import Sample
+from nucbook.targets import boundaries, hv_maps, normalised_distance_maps
 
 
 def dark_discs(size=200):
@@ -20,7 +21,7 @@ def dark_discs(size=200):
 
 def draw(geometry, count=6, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return geometry(PatchBank([dark_discs()], geometry.source_size).draw(count, generator), generator)
+    return geometry(PatchBank([dark_discs()]).draw(count, generator), generator)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,10 @@ def test_labels_stay_on_their_nuclei(geometry):
     assert batch.valid.dtype == torch.bool
     dark = batch.image[:, 0] < 135 / 255
     assert (dark == (batch.instances > 0)).float().mean() > 0.97
-    assert set(batch.instances.unique().tolist()) <= {0, *range(1000, 1016)}
+    assert batch.valid.all()
+    for labels in batch.instances:  # no nucleus shares an id with its mirror image
+        ids, sizes = labels.unique(return_counts=True)
+        assert sizes[ids > 0].max() < 2.2**2 * np.pi * 12**2
 
 
 def test_scale_is_the_size_of_the_nuclei():
@@ -43,17 +47,44 @@ def test_scale_is_the_size_of_the_nuclei():
     assert ids(0.8) >= ids(1.6)
 
 
-def test_outside_is_white_and_invalid():
-    ink = Batch(
-        torch.zeros(1, 3, 20, 20, dtype=torch.uint8),
-        torch.ones(1, 20, 20, dtype=torch.bool),
-        instances=torch.ones(1, 20, 20, dtype=torch.int32),
-    )
-    batch = Geometry(40, (1, 1), 0, 0)(ink, torch.Generator().manual_seed(0))
-    outside = ~batch.valid[0]
-    assert 0.6 < outside.float().mean() < 0.8
-    assert (batch.instances[0][outside] == 0).all()
-    assert batch.image[0, 0, 0, 0] == 1
+def test_the_crop_is_the_middle_of_its_context():
+    batch = draw(Geometry(64, margin=20))
+    assert batch.context.shape == (6, 104, 104)
+    assert torch.equal(batch.context[:, 20:84, 20:84], batch.instances)
+    unlabelled = PatchBank([dark_discs().weaken("nothing")])
+    generator = torch.Generator().manual_seed(0)
+    assert not Geometry(64)(unlabelled.draw(2, generator), generator).maps
+
+
+@pytest.mark.parametrize("target", [hv_maps, normalised_distance_maps, boundaries])
+def test_a_nucleus_that_the_crop_cuts_has_the_targets_of_the_uncut_one(target):
+    """The crop of 64 px is the middle of one of 128 px: what that shows of a nucleus is all of it."""
+    small, large = (draw(Geometry(size, margin=margin)) for size, margin in ((64, 32), (128, 0)))
+    inside = np.s_[..., 32:96, 32:96]
+    assert torch.equal(small.instances, large.instances[inside])
+    counted = small.whole & (small.instances > 0)
+    counted = counted[:, None].expand(-1, 2, -1, -1) if target is hv_maps else counted
+    found, expected = small.target(target), target(large.instances)[inside]
+    assert found.shape == expected.shape
+    assert torch.equal(found[counted], expected[counted])
+    assert not torch.equal(target(small.instances)[counted], expected[counted]) or target is boundaries
+
+
+def test_whole_nuclei_are_those_that_neither_image_nor_context_cuts():
+    """Discs of one size, none at the border of the image: whole is what has the full area in the context."""
+    batch = draw(Geometry(64, (1, 1), 0, 0, margin=16), count=24)
+    full = (dark_discs().instances == 1000).sum()
+    for labels, context, whole in zip(batch.instances, batch.context, batch.whole):
+        for i in labels.unique()[1:]:
+            area = (context == i).sum().item()
+            marked = whole[labels == i]
+            assert marked.all() or not marked.any()
+            if marked.any():
+                assert area == pytest.approx(full, rel=0.03)
+            elif area > 0.97 * full:  # it just touches the edge
+                edge = torch.cat([context[[0, -1]].flatten(), context[:, [0, -1]].flatten()])
+                assert (edge == i).any()
+    assert 0.5 < batch.whole[batch.instances > 0].float().mean() < 1
 
 
 def test_the_generator_decides():

@@ -62,7 +62,8 @@ def decode(maps: np.ndarray, config: Config) -> np.ndarray:
 
 def labelled_losses(output: tuple[Tensor, Tensor], batch: Batch) -> dict[str, Tensor]:
     """`supervised_losses` of what the network predicts for the batch's images, from its label maps."""
-    return supervised_losses(*output, batch.instances > 0, hv_maps(batch.instances), batch.valid)
+    known = batch.valid & batch.annotated
+    return supervised_losses(*output, batch.instances > 0, batch.target(hv_maps), known, known & batch.whole)
 
 
 def step(models: Models, batch: Batch) -> dict[str, Tensor]:

@@ -14,20 +14,28 @@ REACH = 2  # px, from the middle of the 5×5 kernel of gradients to its rim
 
 
 def supervised_losses(
-    np_logits: Tensor, hv: Tensor, nucleus: Tensor, hv_target: Tensor, valid: Tensor
+    np_logits: Tensor,
+    hv: Tensor,
+    nucleus: Tensor,
+    hv_target: Tensor,
+    valid: Tensor,
+    whole: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The four terms of a labelled batch; their sum is the loss (Lin et al. 2025, Eq. 12: all weights 1).
 
     np_logits : float (B, 2, H, W), nucleus last; hv, hv_target : float (B, 2, H, W), no unit.
     nucleus   : bool (B, H, W), whether a pixel is of any nucleus.
     valid     : bool (B, H, W), the pixels that count.
+    whole     : bool (B, H, W), those of them that count for HV maps: not those of nuclei whose extent is
+                unknown (`Batch.whole`). None = all.
     Returns scalars >= 0: "dice", "cross_entropy", "mse", "msge".
     """
+    whole = valid if whole is None else whole
     return {
         "dice": dice_loss(np_logits, nucleus, valid),
         "cross_entropy": cross_entropy(np_logits, nucleus, valid),
-        "mse": hv_loss(hv, hv_target, valid),
-        "msge": hv_gradient_loss(hv, hv_target, nucleus, valid),
+        "mse": hv_loss(hv, hv_target, whole),
+        "msge": hv_gradient_loss(hv, hv_target, nucleus, whole),
     }
 
 

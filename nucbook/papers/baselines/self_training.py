@@ -35,7 +35,7 @@ def learner(
     lots = [hovernet.draws(config.hovernet, lot, STRONG) for lot in (labelled, pseudo)]
 
     def batches(generator: torch.Generator) -> Batch:
-        return Batch.cat([draw(generator) for draw in lots])
+        return Batch.concatenate([draw(generator) for draw in lots])
 
     return hovernet.learnt(runner, config.hovernet, hovernet.step, batches, patches)
 

@@ -76,10 +76,11 @@ def step(models: Models, batch: Batch, config: Config) -> dict[str, Tensor]:
     """One training step: what is lost on a batch of crops with label maps."""
     logit, distance = models.unet(batch.image).unbind(1)  # (B, H, W) each
     foreground = (batch.instances > 0).to(logit)
-    target = normalised_distance_maps(batch.instances)
+    target = batch.target(normalised_distance_maps)
+    known = batch.valid & batch.annotated
     return {
-        "foreground": foreground_loss(logit, foreground, batch.valid, config.dice_weight),
-        "distance": config.distance_weight * distance_loss(distance, target, batch.valid),
+        "foreground": foreground_loss(logit, foreground, known, config.dice_weight),
+        "distance": config.distance_weight * distance_loss(distance, target, known & batch.whole),
     }
 
 

@@ -49,9 +49,9 @@ IEN = ("ien_steps", "ien_learning_rate", "channels")
 
 def spn_step(models: Models, batch: Batch) -> dict[str, Tensor]:
     """Cross-entropy on each partial label, summed: `batch.voronoi` and `batch.cluster`, or `batch.mask`."""
-    logits = models.spn(batch.image)
+    logits, known = models.spn(batch.image), batch.valid & batch.annotated
     return {
-        name: partial_cross_entropy(logits, batch.maps[name].masked_fill(~batch.valid, label.IGNORED))
+        name: partial_cross_entropy(logits, batch.maps[name].masked_fill(~known, label.IGNORED))
         for name in ("voronoi", "cluster", "mask")
         if name in batch.maps
     }
@@ -59,7 +59,7 @@ def spn_step(models: Models, batch: Batch) -> dict[str, Tensor]:
 
 def ien_step(models: Models, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Eq. 1 on the pseudo instances `batch.pseudo`."""
-    found = gather(models.ien(batch.image), batch.pseudo.masked_fill(~batch.valid, 0))
+    found = gather(models.ien(batch.image), batch.pseudo.masked_fill(~(batch.valid & batch.annotated), 0))
     return {
         "pull": pull_loss(found, config.pull_margin, config.alpha, config.squared),
         "push": push_loss(found, config.push_margin, config.alpha, config.squared),
@@ -153,7 +153,13 @@ def embedding(
         "ien",
         lambda: EmbeddingNet(config.channels, config.encoder, config.levels),
         partial(ien_step, config=config),
-        crops(samples, config.crop, config.batch, {"pseudo": instances}),
+        crops(
+            samples,
+            config.crop,
+            config.batch,
+            {"pseudo": instances},
+            ids={"pseudo": label.INSTANCE_BACKGROUND + 1},
+        ),
         choice,
         steps=config.ien_steps,
         learning_rate=config.ien_learning_rate,

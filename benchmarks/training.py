@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import torch
 
-from nucbook.data.augment import Colour, Geometry
-from nucbook.data.patches import PatchBank
+from nucbook.data.augment import Colour
 from nucbook.data.tissue import simulate
 from nucbook.papers.baselines import unet
 from nucbook.targets import normalised_distance_maps
+from nucbook.training.crops import crops
 from nucbook.training.prepare import Models, device
 
 ROUNDS = 15
@@ -31,21 +31,15 @@ def main() -> dict[str, float]:
 def measure(name: str, config: unet.Config) -> dict[str, float]:
     """Milliseconds of the parts of one step, median of `ROUNDS`, measured in turns."""
     where, generator = device(), torch.Generator().manual_seed(0)
-    geometry, colour = Geometry(config.crop), Colour()
-    samples = [simulate("breast", size=geometry.source_size + 64, seed=seed) for seed in range(4)]
-    bank = PatchBank(samples, geometry.source_size, where)
+    samples = [simulate("breast", size=256, seed=seed) for seed in range(4)]
+    draw = crops(samples, config.crop, config.batch, colour=Colour())
     models = Models(
         {key: net.to(where, memory_format=torch.channels_last) for key, net in unet.networks(config).items()}
     )
     optimiser = torch.optim.AdamW(models.unet.parameters())
     enabled = config.precision == "bf16"
 
-    def augment():
-        batch = geometry(bank.draw(config.batch, generator), generator)
-        batch.image = colour(batch.image, generator)
-        return batch
-
-    batch = augment()
+    batch = draw(generator)
 
     def step():
         with torch.autocast(where.type, torch.bfloat16, enabled=enabled):
@@ -56,8 +50,8 @@ def measure(name: str, config: unet.Config) -> dict[str, float]:
 
     times = median_times(
         {
-            "augmentation": augment,
-            "targets": lambda: normalised_distance_maps(batch.instances),
+            "augmentation": lambda: draw(generator),
+            "targets": lambda: batch.target(normalised_distance_maps),
             "step with targets": step,
         }
     )

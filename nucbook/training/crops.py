@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from nucbook.data.augment import Colour, Geometry
-from nucbook.data.patches import Batch, PatchBank
+from nucbook.data.batch import Batch
+from nucbook.data.patches import PatchBank
 from nucbook.sample import Sample
 from nucbook.training.prepare import device, share
 

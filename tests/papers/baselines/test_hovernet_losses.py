@@ -132,3 +132,23 @@ def test_the_truth_costs_nothing():
     sure = logits_of((labels > 0).float().clamp(1e-6, 1 - 1e-6))
     terms = supervised_losses(sure, hv_maps(labels), labels > 0, hv_maps(labels), everywhere(labels))
     assert sum(terms.values()).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_a_nucleus_cut_by_its_image_counts_as_foreground_alone():
+    """Whatever is predicted of its HV maps, no loss changes; its probability still counts."""
+    labels = torch.zeros(1, 24, 24, dtype=torch.int32)
+    labels[0, :6, 4:10], labels[0, 12:20, 12:20] = 1, 2
+    whole = labels != 1
+    terms = lambda logits, hv: supervised_losses(
+        logits, hv, labels > 0, hv_maps(labels), torch.ones_like(whole), whole
+    )
+    logits = torch.zeros(1, 2, 24, 24)
+    right = hv_maps(labels)
+    wrong = torch.where(labels == 1, 0.5 - right, right)
+    for name, loss in terms(logits, wrong).items():
+        assert loss == terms(logits, right)[name], name
+    assert terms(logits, wrong)["mse"] == terms(logits, wrong)["msge"] == 0
+    surer = logits.clone()
+    surer[:, 1][labels == 1] = 4
+    assert terms(surer, right)["cross_entropy"] < terms(logits, right)["cross_entropy"]
+    assert terms(surer, right)["dice"] < terms(logits, right)["dice"]

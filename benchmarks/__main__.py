@@ -17,7 +17,18 @@ from pathlib import Path
 
 import torch
 
-NAMES = ("metrics", "meanshift", "targets", "tissue", "labels", "points", "training", "hovernet", "slide")
+NAMES = (
+    "metrics",
+    "meanshift",
+    "targets",
+    "tissue",
+    "labels",
+    "points",
+    "training",
+    "precision",
+    "hovernet",
+    "slide",
+)
 README = Path(__file__).parent / "README.md"
 HEAD = """# Benchmarks
 

@@ -68,16 +68,26 @@ def _processes() -> PartialState:
 
 
 def accelerator_for(mixed_precision: str | None) -> Accelerator:
-    """An Accelerator; None takes the precision `accelerate launch` was told, else float32.
+    """An Accelerator of `precision`; None takes the one `accelerate launch` was told, else float32."""
+    # Accelerate fixes the precision for the whole process; two trainings in one notebook may want two.
+    AcceleratorState._reset_state()
+    return Accelerator(mixed_precision=precision(mixed_precision, device()))
+
+
+def precision(asked: str | None, where: torch.device) -> str | None:
+    """What a forward pass computes in on a device: "no" (float32), "bf16", "fp16", or None as it came.
+
+    asked : one of those, or "auto": bfloat16 where it is fast, and float32 elsewhere. It is fast on CUDA; on
+            a CPU without instructions for it a step took eight times as long as in float32
+            (`benchmarks/precision.py`), and CPUs with them were not measured.
 
     A GPU that only emulates bfloat16 (before Ampere) gets "fp16" for "bf16", with loss scaling.
     """
-    slow = device().type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
-    if mixed_precision == "bf16" and slow:
-        mixed_precision = "fp16"
-    # Accelerate fixes the precision for the whole process; two trainings in one notebook may want two.
-    AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=mixed_precision)
+    if asked == "auto":
+        asked = "bf16" if where.type == "cuda" else "no"
+    if asked == "bf16" and where.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return asked
 
 
 @contextmanager

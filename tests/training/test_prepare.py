@@ -5,12 +5,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from nucbook.training import device, fit, randomness
-from nucbook.training.prepare import on_device
+from nucbook.training.prepare import on_device, precision
 
 TWO_PROCESSES = """
 import os, sys, torch
@@ -80,6 +81,23 @@ def test_batches_of_any_shape_reach_the_device():
     moved = on_device(batch, torch.device("meta"))
     assert moved.image.device.type == moved.points[0].device.type == "meta"
     assert moved.name == "a"
+
+
+@pytest.mark.parametrize(
+    ("where", "native", "chosen"),
+    [
+        ("cuda", True, {"auto": "bf16", "bf16": "bf16", "fp16": "fp16", "no": "no"}),
+        ("cuda", False, {"auto": "fp16", "bf16": "fp16", "fp16": "fp16", "no": "no"}),  # before Ampere
+        ("cpu", True, {"auto": "no", "bf16": "bf16", "no": "no"}),
+        ("mps", True, {"auto": "no", "bf16": "bf16", "no": "no"}),
+    ],
+)
+def test_the_precision_of_each_device(monkeypatch, where, native, chosen):
+    """`native`: whether the GPU computes in bfloat16 itself."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    found = {asked: precision(asked, torch.device(where)) for asked in chosen}
+    assert found == chosen
+    assert precision(None, torch.device(where)) is None  # as `accelerate launch` was told
 
 
 def test_networks_end_where_training_happens():

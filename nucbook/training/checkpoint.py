@@ -93,37 +93,47 @@ def _read(path: Path, identity: Mapping[str, str]) -> tuple[Tensors, Rest]:
     return tensors, rest
 
 
-# -- networks and optimiser as flat tensors -------------------------------------------------
+# -- networks and optimisers as flat tensors ------------------------------------------------
+
+Optimisers = Mapping[str, torch.optim.Optimizer]
 
 
-def pack(models: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> tuple[Tensors, Rest]:
-    """All weights, buffers and optimiser state, as (tensors, JSON-able rest)."""
+def pack(models: Mapping[str, nn.Module], optimisers: Optimisers) -> tuple[Tensors, Rest]:
+    """All weights, buffers and optimisers' states, as (tensors, JSON-able rest).
+
+    optimisers : {turn: optimiser}; "" is the one of a training without turns.
+    """
     tensors: Tensors = {}
     for name, network in models.items():
         tensors |= {f"models/{name}/{key}": value for key, value in network.state_dict().items()}
     scalars: dict[str, dict[str, Any]] = {}
-    for index, state in optimiser.state_dict()["state"].items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimiser/{index}/{key}"] = value
-            else:
-                scalars.setdefault(str(index), {})[key] = value
+    for turn, optimiser in optimisers.items():
+        for index, state in optimiser.state_dict()["state"].items():
+            where = f"{turn}/{index}" if turn else str(index)
+            for key, value in state.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimiser/{where}/{key}"] = value
+                else:
+                    scalars.setdefault(where, {})[key] = value
     return tensors, {"optimiser": scalars}
 
 
-def unpack(tensors: Tensors, rest: Rest, models: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer):
+def unpack(tensors: Tensors, rest: Rest, models: Mapping[str, nn.Module], optimisers: Optimisers):
     """Put what `pack` took back in place; memory layouts as well, since sums depend on their order."""
     for name, network in models.items():
-        start = f"models/{name}/"
-        own = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
-        network.load_state_dict(own)
-    state = {int(index): dict(values) for index, values in rest["optimiser"].items()}
-    for key, value in tensors.items():
-        if key.startswith("optimiser/"):
-            _, index, entry = key.split("/", 2)
+        network.load_state_dict(_below(f"models/{name}/", tensors))
+    for turn, optimiser in optimisers.items():
+        start = f"{turn}/" if turn else ""
+        state = {int(index): dict(values) for index, values in _below(start, rest["optimiser"]).items()}
+        for key, value in _below(f"optimiser/{start}", tensors).items():
+            index, entry = key.split("/", 1)
             state.setdefault(int(index), {})[entry] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    for parameter, values in optimiser.state.items():
-        for key, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        for parameter, values in optimiser.state.items():
+            for key, value in values.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _below(start: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix(start): value for key, value in entries.items() if key.startswith(start)}

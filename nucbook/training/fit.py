@@ -2,69 +2,38 @@
 
 from __future__ import annotations
 
-import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from nucbook.fingerprint import fingerprint
-from nucbook.training import checkpoint as checkpoints
+from nucbook.training import turns
 from nucbook.training.ema import Average
+from nucbook.training.history import History, mean_losses
+from nucbook.training.interrupts import interrupts, out_of_time
+from nucbook.training.keeper import Keeper
 from nucbook.training.prepare import (
-    Models,
     accelerator_for,
     average_gradients,
     on_device,
-    parameter_groups,
     part,
     prepared,
     randomness,
     set_modes,
 )
 from nucbook.training.schedules import Constant
+from nucbook.training.turns import Step, Turn
 
-Step = Callable[[Models, Any], Mapping[str, Tensor]]
 Batches = Callable[[torch.Generator], Any]
 
 
-class NotFinite(ArithmeticError):
-    """A loss became infinite or NaN; the message names the step and the loss."""
-
-
-@dataclass
-class History:
-    """What happened in a training.
-
-    rows     : one dict every `log_every` steps: step, the mean of each loss since the row before,
-               their sum as "loss", learning_rate.
-    step     : optimiser steps done.
-    finished : whether that is all of them; False where the time limit came first.
-    seconds  : time spent, over all resumptions.
-    """
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-    step: int = 0
-    finished: bool = False
-    seconds: float = 0.0
-
-    def frame(self) -> pd.DataFrame:
-        """The rows as a table, indexed by step."""
-        return pd.DataFrame(self.rows, columns=None if self.rows else ["step", "loss"]).set_index("step")
-
-
 def fit(
-    step: Step,
+    step: Step | Mapping[str, Turn],
     models: Mapping[str, nn.Module],
     batches: Batches,
     *,
@@ -89,17 +58,23 @@ def fit(
 
     step             : `step(models, batch) -> {name: weighted loss}`, scalars. Use the `models` it is
                        handed, which are prepared for device and precision; `models.step` counts from 0.
+                       Or {name: Turn}: players that learn one after the other, as a critic and a generator.
+                       Then a step is a round: each turn in order, as often as its `repeats`; averages
+                       follow once a round; losses are called "turn/loss".
     models           : {name: network}; all weights learn but for `frozen` and `averages`.
     batches          : `batches(generator) -> batch`, called once a step with a fresh CPU generator. Its
-                       numbers, and torch's global ones, follow from (seed, stage, step, process) alone.
+                       numbers, and torch's global ones, follow from (seed, stage, step, process) alone;
+                       with turns once a repeat, from (seed, stage, step, turn, repeat, process).
     learning_rate    : one, or {dotted prefix of parameter names: rate}, "" for the rest.
     optimiser        : parameter groups -> optimiser, as `functools.partial(torch.optim.SGD, momentum=0.9)`.
     schedule         : factor on the learning rates, from `nucbook.training.schedules`.
-    clip             : largest norm of the gradient of all parameters together, or None.
+    clip             : largest norm of the gradient of all parameters together, or None. These four are
+                       each Turn's own where there are turns.
     frozen           : dotted names of networks or parts that stand still: no gradient, eval mode.
     averages         : {teacher: Average(of=student)}: networks that follow another, in eval mode unless the
                        step sets them otherwise.
-    mixed_precision  : "no", "bf16" or "fp16"; None takes what `accelerate launch` was told.
+    mixed_precision  : "no", "bf16", "fp16" or "auto", see `prepare.precision`; None takes what `accelerate
+                       launch` was told.
     checkpoint       : folder of its own, or None to keep nothing.
     checkpoint_every : steps between checkpoints; one more is written at the end and at the time limit.
     config           : whatever else makes this run what it is; a checkpoint of another config is refused.
@@ -110,7 +85,7 @@ def fit(
 
     Returns the History. The networks end on the device, in eval mode.
     Raises NotFinite with step and loss, BadCheckpoint, ValueError for a part or network that is not there,
-    or fewer than no steps.
+    one that learns in no turn, or fewer than no steps.
     """
     if steps < 0:
         raise ValueError(f"{steps} steps of {stage!r}; a training has none or more.")
@@ -121,14 +96,14 @@ def fit(
     with prepared(models, accelerator, still) as models, interrupts(accelerator) as interrupted:
         for average in averages.values():
             part(models, average.of)  # there, or an error before the first step
-        groups = parameter_groups(models, learning_rate)
-        parameters = [p for group in groups for p in group["params"]]
-        base_rates = [group["lr"] for group in groups]
-        optimiser = accelerator.prepare_optimizer(optimiser(groups))
+        own = {"learning_rate": learning_rate, "optimiser": optimiser, "schedule": schedule, "clip": clip}
+        players = turns.players_of(turns.turns_of(step, models, **own), models, still, accelerator)
+        round_ = turns.round_of(players, stage)  # one step, unless turns were given
+        order = [(player.name, where) for player, where in round_]
         keeper = Keeper(
             checkpoint,
             models,
-            optimiser,
+            {player.name: player.optimiser for player in players},
             accelerator,
             identity={
                 "steps": str(steps),
@@ -136,14 +111,12 @@ def fit(
                 "stage": stage,
                 "precision": accelerator.mixed_precision,
                 "networks": fingerprint({name: _shapes(net) for name, net in models.items()}),
-                "optimiser": fingerprint(type(optimiser.optimizer), optimiser.defaults),
-                "learning rate": fingerprint(learning_rate),
-                "schedule": fingerprint(schedule),
-                "clip": fingerprint(clip),
                 "still parts": fingerprint(still),
                 "averages": fingerprint(averages),
                 "config": fingerprint(config),
+                **turns.identity(players),
             },
+            order=order,
         )
         history, pending = keeper.resume()
         first, before, models.steps = history.step, history.seconds, steps
@@ -151,30 +124,30 @@ def fit(
         bar = tqdm(total=steps, initial=first, desc=stage, disable=quiet)
 
         for i in range(first, steps):
-            if interrupted() or _out_of_time(started, minutes, accelerator):
+            if interrupted() or out_of_time(started, minutes, accelerator):
                 break
             models.step = i
-            set_modes(models, still)
-            for group, rate in zip(optimiser.param_groups, base_rates):
-                group["lr"] = rate * schedule(i, steps)
-
-            generator = randomness(seed, stage, i, accelerator.process_index)
-            losses = step(models, on_device(batches(generator), accelerator.device))
-            accelerator.backward(total(losses, i, stage))
-            average_gradients(groups, accelerator)
-            if clip is not None:
-                accelerator.clip_grad_norm_(parameters, clip)
-            optimiser.step()
-            optimiser.zero_grad()
+            for player, where in round_:
+                set_modes(models, still)
+                player.set_learning_rates(i, steps)
+                generator = randomness(seed, where, i, accelerator.process_index)
+                batch = on_device(batches(generator), accelerator.device)
+                with player.alone():
+                    losses = player.step(models, batch)
+                    accelerator.backward(total(losses, i, where))
+                average_gradients(player.groups, accelerator)
+                player.clip_gradients(accelerator)
+                player.optimiser.step()
+                player.optimiser.zero_grad()
+                pending.append(player.named(losses))
             for name, average in averages.items():
                 average.update(models[name], models[average.of], i)
 
-            pending.append({name: loss.detach() for name, loss in losses.items()})
             history.step, history.seconds = i + 1, before + time.monotonic() - started
             bar.update()
             if history.step % log_every == 0 or history.step == steps:
-                row = {"step": history.step, **mean_losses(pending, history.step, stage)}
-                history.rows.append({**row, "learning_rate": optimiser.param_groups[0]["lr"]})
+                row = {"step": history.step, **mean_losses(pending, history.step, order)}
+                history.rows.append({**row, "learning_rate": players[0].optimiser.param_groups[0]["lr"]})
                 bar.set_postfix(loss=f"{row['loss']:.4g}")
                 pending = []
             if history.step % checkpoint_every == 0 and history.step < steps:
@@ -203,102 +176,5 @@ def total(losses: Mapping[str, Tensor], step: int, stage: str) -> Tensor:
     return sum(loss.reshape(()) for loss in losses.values())
 
 
-def mean_losses(pending: Sequence[Mapping[str, Tensor]], last: int, stage: str) -> dict[str, float]:
-    """The mean of each loss over the steps that had it, and of their sums; raises NotFinite.
-
-    Looked at every few steps only, since each look makes a GPU wait; it still names the step.
-    """
-    numbers = as_numbers(pending)
-    for i, losses in enumerate(numbers, start=last - len(numbers)):
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise NotFinite(
-                    f"step {i} of {stage!r}: loss {name!r} is {value}; lower the learning rate, clip "
-                    f"gradients, or look at its batch: batches(randomness(seed, {stage!r}, {i}))."
-                )
-    names = dict.fromkeys(name for losses in numbers for name in losses)
-    columns = {name: [losses[name] for losses in numbers if name in losses] for name in names}
-    means = {name: math.fsum(column) / len(column) for name, column in columns.items()}
-    return {"loss": math.fsum(math.fsum(losses.values()) for losses in numbers) / len(numbers), **means}
-
-
-def as_numbers(pending: Sequence[Mapping[str, Tensor | float]]) -> list[dict[str, float]]:
-    """Losses as floats, brought from the device in one go."""
-    losses_so_far = [loss for losses in pending for loss in losses.values()]
-    tensors = [loss.reshape(()).float() for loss in losses_so_far if isinstance(loss, Tensor)]
-    values = iter(torch.stack(tensors).tolist() if tensors else [])
-    number = lambda loss: next(values) if isinstance(loss, Tensor) else loss
-    return [{name: number(loss) for name, loss in losses.items()} for losses in pending]
-
-
 def _shapes(network: nn.Module) -> dict[str, list[int]]:
     return {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
-
-
-@contextmanager
-def interrupts(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
-    """Whether the user has asked to stop, as a function; the second request is KeyboardInterrupt at once.
-
-    Only where one process trains, in the main thread, and interrupts are not ignored (`nohup`).
-    """
-    asked, before = threading.Event(), signal.getsignal(signal.SIGINT)
-    alone = accelerator.num_processes == 1 and threading.current_thread() is threading.main_thread()
-    if not alone or before in (signal.SIG_IGN, None):
-        yield asked.is_set
-        return
-
-    def ask(*_: Any) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _out_of_time(started: float, minutes: float | None, accelerator: Accelerator) -> bool:
-    if minutes is None:
-        return False
-    late = time.monotonic() - started >= 60 * minutes
-    if accelerator.num_processes > 1:  # all stop together, or none
-        late = bool(accelerator.reduce(torch.tensor(float(late), device=accelerator.device), "max"))
-    return late
-
-
-@dataclass
-class Keeper:
-    """Saves and resumes a training; does nothing where `folder` is None."""
-
-    folder: str | Path | None
-    models: Models
-    optimiser: torch.optim.Optimizer
-    accelerator: Accelerator
-    identity: dict[str, str]
-
-    def resume(self) -> tuple[History, list[dict[str, float]]]:
-        """The history so far and the losses since its last row; weights and optimiser are put back."""
-        found = None if self.folder is None else checkpoints.load(self.folder, self.identity)
-        if found is None:
-            return History(), []
-        tensors, rest = found
-        checkpoints.unpack(tensors, rest, self.models, self.optimiser)
-        if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(rest["scaler"])
-        return History(**rest["history"]), rest["pending"]
-
-    def save(self, history: History, pending: Sequence[Mapping[str, Tensor]]) -> list[dict[str, float]]:
-        """Write a checkpoint and return the losses since the last row as numbers; raises NotFinite instead of
-        keeping weights that such a loss has spoilt."""
-        if pending:
-            mean_losses(pending, history.step, self.identity["stage"])
-        numbers = as_numbers(pending)
-        if self.folder is not None and self.accelerator.is_main_process:
-            tensors, rest = checkpoints.pack(self.models, self.optimiser)
-            rest |= {"history": asdict(history), "pending": numbers}
-            if self.accelerator.scaler is not None:
-                rest["scaler"] = self.accelerator.scaler.state_dict()
-            checkpoints.save(self.folder, tensors, rest, self.identity)
-        self.accelerator.wait_for_everyone()
-        return numbers

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from nucbook.training import BadCheckpoint, checkpoint
 
@@ -108,6 +109,59 @@ def test_a_crash_between_the_two_renames_loses_one_checkpoint_at_most(tmp_path):
         checkpoint.save(tmp_path, numbers(i), {"i": i}, RUN)
     (tmp_path / "latest.safetensors").rename(tmp_path / "previous.safetensors")
     assert checkpoint.load(tmp_path, RUN)[1] == {"i": 1}
+
+
+def test_a_training_without_turns_is_laid_out_as_ever(tmp_path):
+    """So checkpoints from before there were turns are resumed."""
+    adam = {"net": (net := nn.Linear(2, 1))}, {"": torch.optim.Adam(net.parameters(), 0.1)}
+    net(torch.ones(1, 2)).sum().backward()
+    adam[1][""].step()
+    tensors, rest = checkpoint.pack(*adam)
+    moments = {f"optimiser/{i}/{key}" for i in (0, 1) for key in ("step", "exp_avg", "exp_avg_sq")}
+    assert tensors.keys() == {"models/net/weight", "models/net/bias"} | moments
+    assert rest == {"optimiser": {}}
+
+    checkpoint.save(tmp_path, tensors, rest, RUN)
+    again = {"net": (other := nn.Linear(2, 1))}, {"": torch.optim.Adam(other.parameters(), 0.1)}
+    checkpoint.unpack(*checkpoint.load(tmp_path, RUN), *again)
+    for optimiser, network in ((adam[1][""], net), (again[1][""], other)):
+        optimiser.zero_grad()
+        network(torch.tensor([[1.0, -2.0]])).sum().backward()
+        optimiser.step()
+    assert torch.equal(net.weight, other.weight)
+
+
+def test_optimisers_of_several_turns_are_kept_apart():
+    """Scalars that are no tensors as well."""
+
+    class Counting(torch.optim.SGD):
+        def step(self):
+            super().step()
+            for group in self.param_groups:
+                for p in group["params"]:
+                    self.state[p]["seen"] = self.state[p].get("seen", 0) + 1
+
+    def players():
+        nets = {"a": nn.Linear(2, 1), "b": nn.Linear(3, 1)}
+        optimisers = {
+            "a": torch.optim.Adam(nets["a"].parameters()),
+            "b": Counting(nets["b"].parameters(), 0.1),
+        }
+        return nets, optimisers
+
+    nets, optimisers = players()
+    for (name, net), times in zip(nets.items(), (1, 2)):
+        for _ in range(times):
+            net(torch.ones(1, net.in_features)).sum().backward()
+            optimisers[name].step()
+    tensors, rest = checkpoint.pack(nets, optimisers)
+    assert rest == {"optimiser": {"b/0": {"seen": 2}, "b/1": {"seen": 2}}}
+    others, again = players()
+    checkpoint.unpack(tensors, rest, others, again)
+    assert [state["seen"] for state in again["b"].state.values()] == [2, 2]
+    for old, new in zip(optimisers["a"].state.values(), again["a"].state.values(), strict=True):
+        assert old.keys() == new.keys()
+        assert all(torch.equal(old[key], new[key]) for key in old)
 
 
 FULL_DISK = """

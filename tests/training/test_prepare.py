@@ -17,7 +17,7 @@ TWO_PROCESSES = """
 import os, sys, torch
 from torch import nn
 from torch.nn import functional as F
-from nucbook.training import device, fit
+from nucbook.training import Turn, device, fit
 from nucbook.training.prepare import share
 rank = int(os.environ["RANK"])
 assert device().type == "cpu"
@@ -37,6 +37,15 @@ def step(models, batch):                # two forward passes, and a head that on
 fit(step, {"net": net}, lambda generator: torch.rand(5, 3, generator=generator), steps=3, learning_rate=0.1,
     optimiser=torch.optim.SGD, checkpoint=sys.argv[1], minutes=5, progress=False)
 torch.save(net.state_dict(), f"{sys.argv[1]}/{rank}.pt")
+
+torch.manual_seed(rank)
+players = {"maker": nn.Linear(3, 3), "critic": nn.Linear(3, 1)}
+sgd = {"learning_rate": 0.1, "optimiser": torch.optim.SGD}
+score = lambda models, batch: models.critic(models.maker(batch)).square().mean()
+fit({"critic": Turn(lambda models, batch: {"a": -score(models, batch)}, ["critic"], 2, **sgd),
+     "maker": Turn(lambda models, batch: {"a": score(models, batch)}, ["maker"], **sgd)},
+    players, lambda generator: torch.rand(5, 3, generator=generator), steps=2, progress=False)
+torch.save(nn.ModuleDict(players).state_dict(), f"{sys.argv[1]}/players-{rank}.pt")
 """
 
 
@@ -62,6 +71,22 @@ def test_two_processes_share_one_mean_gradient(tmp_path):
         for p in net.parameters():
             p.data -= 0.1 * p.grad
     for name, expected in net.state_dict().items():
+        assert torch.equal(one[name], two[name]), name
+        torch.testing.assert_close(one[name], expected, msg=name)
+
+    one, two = (torch.load(tmp_path / f"players-{rank}.pt", weights_only=True) for rank in range(2))
+    torch.manual_seed(0)
+    players = nn.ModuleDict({"maker": nn.Linear(3, 3), "critic": nn.Linear(3, 1)})
+    for i in range(2):
+        for name, repeat, sign in [("critic", 0, -1), ("critic", 1, -1), ("maker", 0, 1)]:
+            loss = 0
+            for rank in range(2):
+                batch = torch.rand(5, 3, generator=randomness(0, f"train/{name}/{repeat}", i, rank))
+                loss = loss + sign * players["critic"](players["maker"](batch)).square().mean() / 2
+            gradients = torch.autograd.grad(loss, list(players[name].parameters()))
+            for p, gradient in zip(players[name].parameters(), gradients):
+                p.data -= 0.1 * gradient
+    for name, expected in players.state_dict().items():
         assert torch.equal(one[name], two[name]), name
         torch.testing.assert_close(one[name], expected, msg=name)
 

@@ -234,20 +234,22 @@ def training(folder: Path) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_killed_at_three_moments_a_training_ends_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("seed", [0])
+def test_killed_at_three_moments_a_training_ends_with_the_same_bits(tmp_path, seed):
     """SIGKILL after some step, while a checkpoint is written, after some step again; then to the end."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
+    aside = killed / "latest.safetensors.writing"
     uninterrupted = training(whole)
     steps_seen = []
-    moment = random.Random(os.urandom(8))
-    first = moment.randint(5, 14)  # the checkpoint of step 4 is there by then
-    for kill_at in (first, None, moment.randint(2, 9)):
+    moment = random.Random(seed)
+    # the checkpoint of step 4 is there by the first; the second waits for one to be written
+    first, second, third = moment.randint(5, 14), moment.randint(3, 6), moment.randint(2, 9)
+    print(f"seed {seed}: killed at step {first}, in the writing after {second} more, after {third} more")
+    for kill_at, writing in ((first, False), (second, True), (third, False)):
         process = training(killed)
         for line in process.stdout:
-            if kill_at is not None and int(line) == kill_at:
-                break
-            if kill_at is None and int(line) >= moment.randint(3, 6):
-                while not (killed / "latest.safetensors.writing").exists() and process.poll() is None:
+            if int(line) == kill_at:
+                while writing and not aside.exists() and process.poll() is None:
                     pass
                 break
         process.kill()

@@ -39,7 +39,7 @@ NotNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 EncoderName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "lite0"]
 Init = Literal["scratch", "imagenet", "tissue"]
-Precision = Literal["bf16", "fp16", "no"]
+Precision = Literal["auto", "bf16", "fp16", "no"]
 
 _JSON = {"None": "null", "True": "true", "False": "false"}  # as a user of Python writes them
 

@@ -54,7 +54,7 @@ class UNet:
     warm_up: CountOrZero = 200  # steps
     weight_decay: NotNegative = 1e-2  # of AdamW
     init: Init = "imagenet"  # weights of the encoder
-    precision: Precision = "bf16"  # of the forward pass; "no" = float32
+    precision: Precision = "auto"  # of the forward pass; bfloat16 where it is fast, else float32
     dice_weight: NotNegative = 0.5  # beside cross-entropy, weight 1
     distance_weight: NotNegative = 4.0  # squared error of the normalised distance
     threshold: Fraction = 0.5  # probability from which a pixel is nucleus
@@ -119,7 +119,7 @@ class HoVerNet:
         2 / 3,
     )  # fractions of the training after which it is a tenth, Sec. 4.2
     init: Init = "imagenet"  # weights of the encoder, Sec. 4.2
-    precision: Precision = "bf16"  # of the forward passes; "no" = float32
+    precision: Precision = "auto"  # of the forward passes; bfloat16 where it is fast, else float32
 
     @classmethod
     def paper(cls, dataset: str) -> Self:

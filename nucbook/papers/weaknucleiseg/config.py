@@ -50,7 +50,7 @@ class Config:
     schedule: Literal["constant", "cosine"] = (
         "constant"  # of the learning rates, released code; "cosine" falls to 0
     )
-    precision: Precision = "bf16"  # of the forward passes; "no" = float32
+    precision: Precision = "auto"  # of the forward passes; bfloat16 where it is fast, else float32
     selection: Literal["last", "masks"] = (
         "last"  # weights kept: the last, or by AJI on full "masks" of validation images
     )

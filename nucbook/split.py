@@ -68,7 +68,7 @@ class Split:
         labelled: float = 1 / 8,
         validation: float = 0.1,
         test: float = 0.2,
-        folds: int | None = None,
+        folds: int | Sequence[Sequence[str]] | None = None,
         fold: int = 0,
         seed: int = 0,
     ) -> Split:
@@ -81,25 +81,31 @@ class Split:
         labelled   : share of the training units that keep their labels, in [0, 1]; the others are
                      unlabelled. With one seed a smaller share lies within a larger one.
         validation : share of all units, in [0, 1).
-        test       : share of all units, in [0, 1); with `folds` it is 1 / folds.
+        test       : share of all units, in [0, 1); not read where there are `folds`.
         folds      : cut the units into so many test parts that together hold each unit once, and
-                     test on number `fold`, 0 … folds − 1; None = no cross-validation.
+                     test on number `fold`, 0 … folds − 1. Or the parts themselves, such as published
+                     ones: the names of the images that each holds out. None = no cross-validation.
         seed       : another seed is another split; the shares do not change who goes before whom.
 
         Shares become whole units: at least one for a share above 0, all but one at most for one below 1.
-        Raises InvalidSplit for too few units, a share out of range, a name that stands twice, and a
-        sample that does not say its patient.
+        Raises InvalidSplit for too few units, a share out of range, a name that stands twice, a sample
+        that does not say its patient, and named folds that do not hold each image once or divide a unit.
         """
+        if not (folds is None or isinstance(folds, int)):
+            folds = [list(part) for part in folds]
         how = {
             "by": by, "labelled": labelled, "validation": validation, "test": test,
             "folds": folds, "fold": fold, "seed": seed,
         }  # fmt: skip
+        samples = list(samples)
         _check(**how)
         units = _units(samples, by)
         order = _shuffled(units, seed)
         noun = "patients" if by == "patient" else "images"
         if folds is None:
             tested = order[: _whole(test, len(order), f"{noun} for test")]
+        elif isinstance(folds, list):
+            tested = _held_out(samples, units, folds, fold)
         elif len(order) < folds:
             raise InvalidSplit(f"{len(order)} {noun} cannot make {folds} folds; ask for fewer.")
         else:
@@ -182,10 +188,11 @@ def _check(by, labelled, validation, test, folds, fold, **_) -> None:
     for name, share in (("validation", validation), ("test", test)):
         if not 0 <= share < 1:
             raise InvalidSplit(f"{name} is {share}; give a share of all units, from 0 to below 1.")
-    if folds is not None and folds < 2:
+    count = len(folds) if isinstance(folds, list) else folds
+    if count is not None and count < 2:
         raise InvalidSplit(f"folds is {folds}; ask for 2 or more, or for None.")
-    if not 0 <= fold < (folds or 1):
-        raise InvalidSplit(f"fold {fold} of {folds or 'no'} folds; they count from 0.")
+    if not 0 <= fold < (count or 1):
+        raise InvalidSplit(f"fold {fold} of {count or 'no'} folds; they count from 0.")
 
 
 def _units(samples: Iterable[Sample], by: str) -> dict[str, list[str]]:
@@ -199,6 +206,38 @@ def _units(samples: Iterable[Sample], by: str) -> dict[str, list[str]]:
             )
         units[str(unit)].append(sample.name)
     return dict(units)
+
+
+def _held_out(
+    samples: Sequence[Sample], units: Mapping[str, list[str]], folds: list[list[str]], fold: int
+) -> list[str]:
+    """The units that a named fold holds out, after a look at all folds: each image in one, no unit in two."""
+    image_of = {sample.name: str(sample.meta.get("image", sample.name)) for sample in samples}
+    images, fold_of = set(image_of.values()), {}
+    for number, part in enumerate(folds):
+        for name in part:
+            if name not in images:
+                raise InvalidSplit(
+                    f"fold {number} holds out {name!r}, which is not among the {len(images)} images; "
+                    "load all parts of the data set, and spell names as its samples do."
+                )
+            if name in fold_of:
+                raise InvalidSplit(
+                    f"image {name!r} stands in folds {fold_of[name]} and {number}; keep it in one."
+                )
+            fold_of[name] = number
+    missing = sorted(images - set(fold_of))
+    if missing:
+        raise InvalidSplit(
+            f"no fold holds out image {missing[0]!r} ({len(missing)} in all); leave it out, or add it to one."
+        )
+    folds_of = {unit: {fold_of[image_of[name]] for name in names} for unit, names in units.items()}
+    divided = [unit for unit, numbers in folds_of.items() if len(numbers) > 1]
+    if divided:
+        raise InvalidSplit(
+            f"patient {min(divided)!r} ({len(divided)} in all) has images in several folds; split by 'image'."
+        )
+    return [unit for unit, numbers in folds_of.items() if fold in numbers]
 
 
 def _members(chosen: Iterable[str], units: Mapping[str, list[str]]) -> list[str]:

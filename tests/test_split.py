@@ -126,6 +126,60 @@ def test_an_image_named_as_a_patch_of_another_stays_whole():
         assert len(Split.make(samples, by="patch", seed=seed).names) == 8
 
 
+# -- folds by name --------------------------------------------------------------------------------
+
+NAMED = [[f"i{i:02}" for i in range(start, 40, 4)] for start in range(4)]
+
+
+@pytest.mark.parametrize("by", ["image", "patch"])
+def test_named_folds_hold_out_their_images(by):
+    cut = [one.crop(row, column, 6, 6) for one in IMAGES for row, column in grid(one.shape, 6, overlap=4)]
+    for fold, held_out in enumerate(NAMED):
+        split = Split.make(IMAGES, by=by, labelled=1, validation=0.1, folds=NAMED, fold=fold)
+        assert split.test == tuple(held_out)
+        assert len(split.validation) == 4
+        assert sorted(split.names) == [one.name for one in IMAGES]
+        patches = Split.make(cut, by=by, labelled=0.5, validation=0.1, folds=NAMED, fold=fold)
+        assert units_of(patches, cut, "image")["test"] == set(held_out)
+        assert len(patches.names) == 160
+
+
+def test_named_folds_hold_out_whole_patients():
+    patients = [sample(f"i{i}", meta={"patient": f"p{i % 4}"}) for i in range(12)]
+    folds = [["i0", "i4", "i8", "i1", "i5", "i9"], ["i2", "i6", "i10", "i3", "i7", "i11"]]
+    split = Split.make(patients, by="patient", labelled=1, validation=0, folds=folds, fold=1)
+    assert split.test == tuple(sorted(folds[1]))
+    folds[0][0], folds[1][0] = "i2", "i0"
+    with pytest.raises(InvalidSplit, match=r"patient 'p0' \(2 in all\) has images in several folds"):
+        Split.make(patients, by="patient", folds=folds)
+
+
+def test_a_split_by_named_folds_survives_the_disk(tmp_path):
+    split = Split.make(IMAGES, folds=tuple(map(tuple, NAMED)), fold=2)
+    split.save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json") == split
+    assert split.how["folds"] == NAMED
+
+
+@pytest.mark.parametrize(
+    ("folds", "fold", "message"),
+    [
+        (
+            [*NAMED[:3], [*NAMED[3], "x"]],
+            0,
+            "fold 3 holds out 'x', which is not among the 40 images",
+        ),
+        (NAMED[:3], 0, r"no fold holds out image 'i03' \(10 in all\); leave it out, or add it to one"),
+        ([*NAMED, ["i00"]], 0, "image 'i00' stands in folds 0 and 4; keep it in one"),
+        (NAMED, 4, "fold 4 of 4 folds; they count from 0"),
+        ([NAMED[0] + NAMED[1] + NAMED[2] + NAMED[3]], 0, "ask for 2 or more"),
+    ],
+)
+def test_refuses_named_folds_that_do_not_hold_each_image_once(folds, fold, message):
+    with pytest.raises(InvalidSplit, match=message):
+        Split.make(IMAGES, folds=folds, fold=fold)
+
+
 # -- what is handed out ---------------------------------------------------------------------------
 
 FOUR = [sample(name) for name in "abcd"]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from skimage.segmentation import watershed
 
-from nucbook.instances.pieces import numbered
+from nucbook.instances.components import numbered
 
 FOREGROUND = 0.5  # probability from which a pixel is nucleus
 KERNEL = 21  # px, side of the Sobel kernel

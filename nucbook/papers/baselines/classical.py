@@ -14,7 +14,7 @@ from skimage.color import rgb2hed
 from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import disk
 
-from nucbook.instances.pieces import without_small
+from nucbook.instances.components import without_small
 from nucbook.instances.watershed import split_by_distance
 from nucbook.method import Method
 from nucbook.papers.baselines.config import Classical as Config

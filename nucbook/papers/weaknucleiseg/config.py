@@ -64,7 +64,9 @@ class Config:
         80  # px, of the windows in which embeddings are read, released code; half of one at most
     )
     bandwidth: Positive = 1.5  # embedding units, mean shift, Sec. 3.2
-    pieces: Count = 5  # from so many on the most fragmented cluster is background, released code
+    pieces: Count | None = (
+        5  # components; the cluster in most is background from so many on, released code; None = never
+    )
     min_area: CountOrZero = 20  # px, released code
 
     @classmethod

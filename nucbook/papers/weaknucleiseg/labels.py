@@ -20,7 +20,7 @@ from skimage.morphology import disk
 from sklearn.cluster import KMeans
 
 from nucbook import targets
-from nucbook.instances.pieces import without_small
+from nucbook.instances.components import without_small
 from nucbook.sample import inside
 
 BACKGROUND, NUCLEUS, IGNORED = 0, 1, 2  # what a partial label says of a pixel

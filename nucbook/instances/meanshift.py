@@ -36,7 +36,7 @@ def mean_shift(embeddings: Tensor, bandwidth: float, max_steps: int = 300) -> tu
     embeddings = torch.as_tensor(embeddings).detach()
     if embeddings.ndim != 2 or not embeddings.is_floating_point():
         given = f"{embeddings.dtype} {tuple(embeddings.shape)}"
-        raise ValueError(f"embeddings are {given}, wanted floats (N, D), one row a pixel.")
+        raise ValueError(f"embeddings are {given}, wanted floats (N, D), one row per pixel.")
     if not torch.isfinite(embeddings).all():
         raise ValueError("an embedding is not finite; look at what the network gave.")
     if not 0 < bandwidth < math.inf:
@@ -72,7 +72,7 @@ class _Cloud:
         wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
         self.centre = wide.mean(0)
         points = (wide - self.centre) / bandwidth
-        far = points.square().sum(1).max() > 1e4  # float32 would blur the rim of the balls by 1e-3
+        far = points.square().sum(1).max() > 1e4  # float32 would blur the boundary of the balls by 1e-3
         points = points.double() if far else points.float()
         self.points = points
         self.lifted = _lifted(points)  # (N, D + 1)
@@ -87,10 +87,10 @@ class _Cloud:
         arrived, counts = [], []
         for step in range(max_steps):
             sums = walkers.new_zeros(len(walkers), self.counted.shape[1])
-            rim = 0.5 * (walkers.square().sum(1, keepdim=True) - 1)
-            lifted = torch.cat([walkers, torch.ones_like(rim)], 1)
+            edge = 0.5 * (walkers.square().sum(1, keepdim=True) - 1)
+            lifted = torch.cat([walkers, torch.ones_like(edge)], 1)
             for low in range(0, len(self.points), CHUNK):
-                inside = (lifted @ self.lifted[low : low + CHUNK].T).ge_(rim)  # 1 or 0
+                inside = (lifted @ self.lifted[low : low + CHUNK].T).ge_(edge)  # 1 or 0
                 sums.addmm_(inside, self.counted[low : low + CHUNK])
             means, count = sums[:, :-1] / sums[:, -1:], sums[:, -1]
             still = (means - walkers).norm(dim=1) <= STILL

@@ -89,7 +89,7 @@ def test_touching_nuclei_are_parted_where_they_touch():
     assert evaluate(labels, found)["aji_plus"] > 0.97
 
 
-def test_small_pieces_are_dropped_and_ids_close_up():
+def test_small_components_are_dropped_and_ids_close_up():
     labels = discs((8, 8, 1.5), (30, 40, 12), (60, 90, 12))  # the first has 9 px
     assert (labels == 1).sum() == 9
     assert same_partition(decode(*maps(labels)), np.where(labels == 1, 0, labels))

@@ -51,7 +51,7 @@ def test_properties_of_any_cloud(cloud, bandwidth):
     assert (own <= distance.min(1).values + 1e-3 * (1 + bandwidth)).all()
     # modes lie apart,
     assert (torch.pdist(modes.double()) > 0.99 * bandwidth).all()
-    # and each is the mean of its own ball, but for points on the rim of it.
+    # and each is the mean of its own ball, but for points on its boundary.
     for mode in modes.double():
         gap = (points.double() - mode).norm(dim=1)
         if ((gap - bandwidth).abs() > 0.01 * bandwidth).all():

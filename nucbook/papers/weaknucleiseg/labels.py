@@ -1,9 +1,9 @@
-"""What one point a nucleus says about the pixels of an image.
+"""Partial labels of pixels from one point per nucleus.
 
-Two guesses, each silent where it is unsure. The Voronoi label trusts geometry: a nucleus lies round
-its point, and tissue between two points. The cluster label trusts colour: of three clusters of
-pixels one is nuclei, one background. Where a network trained on both has been, `instance_labels`
-turns its probabilities into one region a point, from which the second network learns.
+There are two, and each leaves out the pixels where it is unsure. The Voronoi label is geometry: a nucleus
+lies round its point, and tissue between two points. The cluster label is colour: of three clusters of
+pixels one is nuclei, one background. From the probabilities of a network trained on both, `instance_labels`
+makes one region per point, from which the second network learns.
 
 Points are float (N, 2), row and column: centres of bounding boxes, so one may lie beside a bent
 nucleus. They are rounded to pixels. Every function raises ValueError for one outside the image.
@@ -23,7 +23,7 @@ from nucbook import targets
 from nucbook.instances.components import without_small
 from nucbook.sample import inside
 
-BACKGROUND, NUCLEUS, IGNORED = 0, 1, 2  # what a partial label says of a pixel
+BACKGROUND, NUCLEUS, IGNORED = 0, 1, 2  # values of a partial label
 INSTANCE_BACKGROUND = 1  # the background's id in `instance_labels`; 0 is ignored, nuclei start at 2
 
 # Radii of discs and areas in pixels at 40×, as the released code has them.
@@ -198,15 +198,15 @@ def instance_labels(
     background: float = 0.3,
     min_area: int = 20,
 ) -> np.ndarray:
-    """One region a point, cut out of the first network's probabilities (Liu et al. 2022, Sec. 2.2).
+    """One region per point, cut out of the first network's probabilities (Liu et al. 2022, Sec. 2.2).
 
     probability : float (H, W), of nucleus; points : float (N, 2).
-    foreground  : T_fg. Pixels from there on are nuclei, without pieces below `min_area` (px) and with
-                  holes filled; borders of Voronoi cells cut them. A piece counts that reaches the
-                  disc round the point of its cell.
+    foreground  : T_fg. Pixels from there on are nuclei, without components below `min_area` (px) and
+                  with holes filled; borders of Voronoi cells cut them. A component counts that reaches
+                  the disc round the point of its cell.
     background  : T_bg. Pixels below are background; 0.3 for MultiOrgan, 0.2 for TNBC.
     Returns int32 (H, W): 0 ignored, INSTANCE_BACKGROUND, k + 2 the nucleus of point k. A nucleus
-    without a piece, and the later of two points on one pixel, are not there.
+    without a component, and the later of two points on one pixel, are not there.
     Raises ValueError for probabilities that are not finite and for `background` above `foreground`.
     """
     probability = np.asarray(probability)
@@ -218,12 +218,12 @@ def instance_labels(
     cells = _cells(pixels, probability.shape)
     nuclei = filled(without_small(probability >= foreground, min_area).astype(np.uint8)) > 0
     cut = nuclei & ~_borders(cells)
-    pieces = cv2.connectedComponents(cut.astype(np.uint8), connectivity=4)[1]
-    hit = np.zeros(pieces.max(initial=0) + 1, bool)
-    hit[pieces[_distance(pixels, probability.shape) <= POINT]] = True  # the nearest point is the cell's
+    components = cv2.connectedComponents(cut.astype(np.uint8), connectivity=4)[1]
+    hit = np.zeros(components.max(initial=0) + 1, bool)
+    hit[components[_distance(pixels, probability.shape) <= POINT]] = True  # the nearest point is the cell's
     hit[0] = False
     labels = ((probability < background) & ~nuclei) * np.int32(INSTANCE_BACKGROUND)
-    return np.where(hit[pieces], cells + INSTANCE_BACKGROUND, labels)
+    return np.where(hit[components], cells + INSTANCE_BACKGROUND, labels)
 
 
 def mask_labels(instances: np.ndarray) -> np.ndarray:
@@ -271,8 +271,17 @@ def _distance(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _cells(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """int32 (H, W): 1 + index of the nearest point, the first of several on one pixel; 0 without a point."""
-    return targets.voronoi([torch.from_numpy(pixels)], shape)[0].numpy()
+    """int32 (H, W): 1 + index of the nearest point, the first of several on one pixel; 0 without a point.
+
+    For a single image several times as fast as `targets.voronoi`, which gives pixels as near to two points to
+    the first of them; here they go to either.
+    """
+    at = np.zeros(shape, np.int32)
+    if not len(pixels):
+        return at
+    at[tuple(pixels[::-1].T)] = np.arange(len(pixels), 0, -1)  # of several the first is written last
+    rows, columns = ndimage.distance_transform_edt(at == 0, return_distances=False, return_indices=True)
+    return at[rows, columns]
 
 
 def _borders(cells: np.ndarray) -> np.ndarray:

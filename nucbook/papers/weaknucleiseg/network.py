@@ -1,4 +1,4 @@
-"""The two networks: one says what is nucleus, the other gives each pixel a place in a space of instances."""
+"""The two networks: one predicts what is nucleus, the other embeds each pixel by its instance."""
 
 from __future__ import annotations
 

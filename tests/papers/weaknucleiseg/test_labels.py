@@ -186,9 +186,9 @@ def labels_the_long_way(features, points, shape):
     around = morphology.dilation(marked > 0, morphology.disk(5))
     share = lambda k: ((around & (clusters == k)).sum(), -to_nearest[clusters == k].mean())
     background = min({0, 1, 2} - {nuclei}, key=share)
-    pieces = measure.label(clusters == nuclei, connectivity=1)
-    small = np.bincount(pieces.ravel()) < 30
-    refined = cleaned_the_long_way((pieces > 0) & ~small[pieces], cells)
+    components = measure.label(clusters == nuclei, connectivity=1)
+    small = np.bincount(components.ravel()) < 30
+    refined = cleaned_the_long_way((components > 0) & ~small[components], cells)
     found = np.full(shape, IGNORED)
     found[(clusters == background) & ~morphology.dilation(marked > 0, morphology.disk(10))] = BACKGROUND
     found[refined] = NUCLEUS
@@ -280,9 +280,9 @@ def test_two_points_on_one_pixel_share_a_cell():
 def test_holes_and_specks(mask, area):
     filled = labels.filled(mask.astype(np.uint8))
     assert np.array_equal(filled > 0, ndimage.binary_fill_holes(mask))
-    pieces = measure.label(mask, connectivity=1)
-    large = np.bincount(pieces.ravel()) >= area
-    assert np.array_equal(labels.without_small(mask, area), mask & large[pieces])
+    components = measure.label(mask, connectivity=1)
+    large = np.bincount(components.ravel()) >= area
+    assert np.array_equal(labels.without_small(mask, area), mask & large[components])
 
 
 # -- pseudo instances ---------------------------------------------------------------------------
@@ -319,8 +319,8 @@ def test_every_instance_lies_in_the_cell_of_its_point():
     assert np.array_equal(found[nuclei] - 2, cells[nuclei] - 1)
     discs = labels.voronoi_labels(points, truth.shape) == NUCLEUS
     for i in np.unique(found[nuclei]):
-        pieces, count = ndimage.label(found == i)
-        assert all((discs & (pieces == k)).any() for k in range(1, count + 1))
+        components, count = ndimage.label(found == i)
+        assert all((discs & (components == k)).any() for k in range(1, count + 1))
 
 
 def test_instances_where_there_are_none():

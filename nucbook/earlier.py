@@ -27,6 +27,8 @@ def current(method: str, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]
         new["steps"] = new["steps"] or None
     if "mse" in new:
         new["consistency"] = new.pop("mse")
+    if new.get("grouping") == "pieces":
+        new["grouping"] = "components"
     if name in ("mean_teacher", "self_training", "ircr"):
         new["hovernet"] = {key: new.pop(key) for key in list(new) if key in _HOVERNET}
     return name, new

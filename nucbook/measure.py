@@ -59,6 +59,8 @@ def parts_of(row: Row, method: Method, config: Any, profile: str, seed: int = 0,
     if row.split:
         samples = cut_for(method, config, data.load(name, "all"))
         how = {"labelled": 1.0 if fraction is None else fraction, **row.split}
+        if name != row.dataset and not isinstance(how.get("folds"), int | None):
+            how["folds"] = len(how["folds"])  # simulated images have other names than the published folds
         dealt = Split.make(samples, **how, fold=fold).apply(samples)
     else:
         samples = cut_for(method, config, data.load(name, "train"))

@@ -20,6 +20,7 @@ from scipy.io import savemat
 from nucbook.data.layouts import KUMAR
 
 SIZE = 24  # pixels a side
+TNBC_IMAGES = (7, 3, 5, 8, 4, 3, 3, 4, 6, 4, 3)  # of each patient
 
 
 def tile(seed: int = 0, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -127,10 +128,12 @@ def _monuseg(root: Path, size: int) -> None:
 
 
 def _tnbc(root: Path, size: int) -> None:
-    for patient in range(1, 12):
-        image, labels = tile(patient, size)
-        save(root / "TNBC" / f"Slide_{patient:02}" / f"{patient:02}_1.png", image)
-        save(root / "TNBC" / f"GT_{patient:02}" / f"{patient:02}_1.png", np.uint8(255) * (labels > 0))
+    for patient, images in enumerate(TNBC_IMAGES, start=1):
+        for number in range(1, images + 1):
+            image, labels = tile(patient + number, size)
+            name = f"{patient:02}_{number}.png"
+            save(root / "TNBC" / f"Slide_{patient:02}" / name, image)
+            save(root / "TNBC" / f"GT_{patient:02}" / name, np.uint8(255) * (labels > 0))
 
 
 def _consep(root: Path, size: int) -> None:

@@ -13,7 +13,7 @@ from tests.data.layouts import save, tile, write
 COUNTS = {
     "monuseg": {"train": 30, "test": 2},
     "kumar": {"train": 12, "validation": 4, "test": 14},
-    "tnbc": {"train": 6, "validation": 2, "test": 3},
+    "tnbc": {"train": 30, "validation": 7, "test": 13},
     "cryonuseg": {"train": 4, "validation": 1, "test": 1},
     "digestpath": {"train": 1, "validation": 1, "test": 1},
     "monusac": {"train": 1, "test": 1},
@@ -134,7 +134,7 @@ def test_the_root_is_told_by_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("NUCBOOK_DATA", str(tmp_path))
     assert data.root() == tmp_path
     write("tnbc", tmp_path)
-    assert len(data.load("tnbc", "test")) == 3
+    assert len(data.load("tnbc", "test")) == 13
     monkeypatch.delenv("NUCBOOK_DATA")
     assert data.root().name == "nucbook"
 

@@ -54,9 +54,7 @@ class Config:
     selection: Literal["last", "masks"] = (
         "last"  # weights kept: the last, or by AJI on full "masks" of validation images
     )
-    grouping: Literal["embedding", "pieces"] = (
-        "embedding"  # pixels become nuclei by it, or as "pieces" of SPN's foreground
-    )
+    grouping: Literal["embedding", "components"] = "embedding"  # or connected components of SPN's foreground
     threshold: Fraction = (
         0.3  # T_0 of SPN's foreground, Sec. 3.2; the rows without IEN take 0.5 (released code)
     )

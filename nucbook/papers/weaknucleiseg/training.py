@@ -233,7 +233,7 @@ class Choice:
     def __call__(self, network: nn.Module) -> float:
         """Mean AJI over the samples, as Qu et al. 2019 compute it."""
         if self.spn is None:
-            models, config = {"spn": network}, replace(self.config, grouping="pieces", threshold=0.5)
+            models, config = {"spn": network}, replace(self.config, grouping="components", threshold=0.5)
         else:
             models, config = {**networks(self.config), "ien": network}, self.config
             models["spn"].load_state_dict(self.spn)

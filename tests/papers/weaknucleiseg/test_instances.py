@@ -128,7 +128,7 @@ def test_nothing_above_the_threshold_is_no_nucleus():
     empty = raw_output(np.zeros((96, 130), int), 96)
     assert not decode(empty, CONFIG).any()
     alone = RawOutput(np.zeros((96, 130), np.float32), [], None)
-    assert not decode(alone, replace(CONFIG, grouping="pieces")).any()
+    assert not decode(alone, replace(CONFIG, grouping="components")).any()
 
 
 def test_embeddings_that_collapse_to_one_place_give_the_components():
@@ -143,7 +143,7 @@ def test_without_a_second_network_components_are_nuclei_and_holes_are_filled():
     probability[5:20, 5:20] = 0.9
     probability[10:12, 10:12] = 0.1
     probability[30:33, 30:33] = 0.9  # 9 px, below min_area
-    found = decode(RawOutput(probability, [], None), replace(CONFIG, grouping="pieces", threshold=0.5))
+    found = decode(RawOutput(probability, [], None), replace(CONFIG, grouping="components", threshold=0.5))
     assert np.array_equal(found > 0, np.pad(np.ones((15, 15), bool), ((5, 20), (5, 20))))
 
 

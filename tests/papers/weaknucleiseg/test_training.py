@@ -58,7 +58,7 @@ def test_stages_are_shared_and_found_again(samples, tmp_path):
     assert list(histories) == ["spn", "ien"]
     before = stages_done(tmp_path)
     assert before == ["embedding", "partial_labels", "pseudo_instances", "semantic"]
-    alone, histories = learn(samples, replace(TINY, grouping="pieces", threshold=0.5), tmp_path)
+    alone, histories = learn(samples, replace(TINY, grouping="components", threshold=0.5), tmp_path)
     assert stages_done(tmp_path) == before  # SPN was there
     assert list(histories) == ["spn"]
     assert torch.equal(full.networks["spn"].unet.head.weight, alone.networks["spn"].unet.head.weight)
@@ -131,7 +131,9 @@ def test_selection_by_masks_takes_the_better_weights_and_says_so(samples, tmp_pa
     """By a truth that training leaves behind, all that is no nucleus, early weights are far better."""
     turned = (samples[0].instances == 0).astype(np.int32)
     judged = [replace(samples[0], instances=turned, class_of={}, points=None)]
-    last = replace(TINY, spn_steps=20, spn_learning_rate=0.05, grouping="pieces", threshold=0.5, min_area=1)
+    last = replace(
+        TINY, spn_steps=20, spn_learning_rate=0.05, grouping="components", threshold=0.5, min_area=1
+    )
     config = replace(last, selection="masks")
     worth = Choice(config, judged)
     best, final = (learn(samples, each, tmp_path, validation=judged)[0] for each in (config, last))

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from nucbook.data.batch import Batch
 from nucbook.data.tissue import simulate
 from nucbook.metrics import evaluate
 from nucbook.papers.baselines import unet
 from nucbook.papers.baselines.unet import Config, distance_loss, foreground_loss
 from nucbook.sample import InvalidSample, Sample
 from nucbook.segmenter import train
+from nucbook.training.prepare import Models
 
 VALID = torch.ones(1, 2, 2, dtype=torch.bool)
 
@@ -49,17 +51,11 @@ def test_losses_stay_finite_without_nuclei_and_a_gradient_reaches_every_weight(t
         _, history = train("unet", [sample], config, checkpoint=tmp_path, progress=False)
         assert np.isfinite(history["unet"].rows[-1]["loss"])
     models = unet.networks(config)
-    batch = type(
-        "Batch",
-        (),
-        {
-            "image": torch.rand(2, 3, 32, 32),
-            "valid": torch.ones(2, 32, 32, dtype=torch.bool),
-            "instances": torch.randint(0, 3, (2, 32, 32)),
-        },
+    batch = Batch(
+        torch.rand(2, 3, 32, 32),
+        torch.ones(2, 32, 32, dtype=torch.bool),
+        instances=torch.randint(0, 3, (2, 32, 32)),
     )
-    from nucbook.training.prepare import Models
-
     sum(unet.step(Models(models), batch, config).values()).backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in models["unet"].parameters())
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import nucbook.papers
+from nucbook.cli.config import described
 from nucbook.data.tissue import simulate
 from nucbook.method import config_of
 from nucbook.method import find as find_method
-from nucbook.profile import change
+from nucbook.profile import change, flat
 from nucbook.results import Results
 from nucbook.segmenter import train
 from nucbook.tables import find, papers, tables_of
@@ -90,9 +91,8 @@ def test_every_field_is_read_by_something(paper, kind):
 
 @pytest.mark.parametrize(("paper", "kind"), configurations())
 def test_every_field_says_its_unit_or_source(paper, kind):
-    code = code_of(paper)
-    for field in fields(kind):
-        assert re.search(rf"^    {field.name}: \S+(?: \S+)? = [^#\n]+# \S", code, re.MULTILINE), field.name
+    notes = described(kind.quick())
+    assert [name for name in flat(kind.quick()) if not notes.get(name)] == []
 
 
 @pytest.mark.parametrize("name", [name for name in nucbook.papers.METHODS if name != "classical"])

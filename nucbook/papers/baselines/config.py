@@ -115,9 +115,7 @@ class HoVerNet:
     epochs: Count = 150  # each as many crops as there are patches, labelled or not, Sec. 4.2
     steps: Count | None = None  # optimiser steps; None = as many as `epochs` are
     learning_rate: Positive = 1e-4  # Adam, Sec. 4.2
-    milestones: tuple[Fraction, ...] = (
-        2 / 3,
-    )  # fractions of the training after which it is a tenth, Sec. 4.2
+    milestones: tuple[Fraction, ...] = (2 / 3,)  # of the training, after which it is a tenth, Sec. 4.2
     init: Init = "imagenet"  # weights of the encoder, Sec. 4.2
     precision: Precision = "auto"  # of the forward passes; bfloat16 where it is fast, else float32
 
@@ -167,9 +165,7 @@ class MeanTeacher(OnHoVerNet):
     """HoVer-Net and its average. Lin et al. 2025 where they state anything."""
 
     alpha: Fraction = 0.95  # fraction of the old average kept at each step, Eq. 1
-    consistency: NotNegative = (
-        10.0  # weight of the squared difference; not stated, chosen on simulated tissue
-    )
+    consistency: NotNegative = 10.0  # weight of the squared difference; chosen on simulated tissue
 
 
 @configuration
@@ -177,9 +173,7 @@ class SelfTraining(OnHoVerNet):
     """HoVer-Net, and what it learns in the next round."""
 
     rounds: CountOrZero = 1  # networks that learn from the one before; not stated
-    truth: Literal["replaced", "kept"] = (
-        "replaced"  # of labelled patches: "replaced" by pseudo labels, Sec. 4.3, or "kept", as usual
-    )
+    truth: Literal["replaced", "kept"] = "replaced"  # masks, by pseudo labels, Sec. 4.3; usually kept
 
 
 CONFIGS = {

@@ -47,24 +47,14 @@ class Config:
     spn_learning_rate: Positive = 1e-4  # Adam, Sec. 3.2
     ien_learning_rate: Positive = 1e-3  # Adam, Sec. 3.2
     spn_weight_decay: NotNegative = 1e-4  # released code
-    schedule: Literal["constant", "cosine"] = (
-        "constant"  # of the learning rates, released code; "cosine" falls to 0
-    )
+    schedule: Literal["constant", "cosine"] = "constant"  # of the learning rates, released code
     precision: Precision = "auto"  # of the forward passes; bfloat16 where it is fast, else float32
-    selection: Literal["last", "masks"] = (
-        "last"  # weights kept: the last, or by AJI on full "masks" of validation images
-    )
+    selection: Literal["last", "masks"] = "last"  # of weights; by AJI on full masks of validation images
     grouping: Literal["embedding", "components"] = "embedding"  # or connected components of SPN's foreground
-    threshold: Fraction = (
-        0.3  # T_0 of SPN's foreground, Sec. 3.2; the rows without IEN take 0.5 (released code)
-    )
-    overlap: CountOrZero = (
-        80  # px, of the windows in which embeddings are read, released code; half of one at most
-    )
+    threshold: Fraction = 0.3  # T_0, Sec. 3.2; the rows without IEN take 0.5, released code
+    overlap: CountOrZero = 80  # px, of the windows that embeddings are read in, half of one at most
     bandwidth: Positive = 1.5  # embedding units, mean shift, Sec. 3.2
-    pieces: Count | None = (
-        5  # components; the cluster in most is background from so many on, released code; None = never
-    )
+    pieces: Count | None = 5  # components from which a cluster is background, released code; None = never
     min_area: CountOrZero = 20  # px, released code
 
     @classmethod

@@ -127,6 +127,7 @@ def test_best_keeps_what_its_judge_liked_best():
     assert kept[1::2] == [1.0, 2.0, 2.0, 2.5]
 
 
+@pytest.mark.slow
 def test_selection_by_masks_takes_the_better_weights_and_says_so(samples, tmp_path):
     """By a truth that training leaves behind, all that is no nucleus, early weights are far better."""
     turned = (samples[0].instances == 0).astype(np.int32)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from nucbook import __version__, house
-from nucbook.cli import config, data, models, tables
+from nucbook.cli import cache, config, data, models, tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Segment cell nuclei with few labels: the book and the library under it.",
 )
 app.add_typer(data.app, name="data")
+app.add_typer(cache.app, name="cache")
 for command in (models.train, models.predict, models.score, models.pretrain, tables.table, config.config):
     app.command()(command)
 

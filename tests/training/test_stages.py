@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from torch import nn
 
-from nucbook.training.stages import OutOfTime, StageRunner, cache_folder, stage
+from nucbook import provenance
+from nucbook.code import NoSource
+from nucbook.training.stages import Busy, OutOfTime, StageRunner, stage
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,42 @@ def test_anything_a_stage_depends_on_makes_it_another(runner, tmp_path):
     StageRunner(seed=1, folder=tmp_path, progress=False).do(teacher, Config(), samples)
     assert done == ["teacher"] * 4
 
-    @stage("steps", "width", version=2)
-    def newer(runner, config, samples):
-        done.append("newer")
 
-    newer.__module__, newer.__name__ = teacher.__module__, teacher.__name__
-    assert runner.do(newer, Config(), samples) is None
-    assert done[-1] == "newer"
+LOSSES = """
+def loss(x):
+    'What is minimised.'
+    return 2 * x  # twice
+"""
+TRAINING = """
+from nucbook.training.stages import StageRunner, stage
+from mine.losses import loss
+@stage()
+def teacher(runner, config):
+    print("trained", end=" ")
+    return loss(3)
+def main(folder):
+    print(StageRunner(folder=folder).do(teacher, None))
+"""
+
+
+def test_a_stage_is_done_again_when_a_loss_it_imports_was_edited(tmp_path):
+    package = tmp_path / "mine"
+    package.mkdir()
+    for name, text in {"__init__": "", "tables": "", "losses": LOSSES, "training": TRAINING}.items():
+        (package / f"{name}.py").write_text(text)
+    command = [sys.executable, "-c", "import sys, mine.training; mine.training.main(sys.argv[1])", "cache"]
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()])}
+
+    def call():
+        made = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True, check=True)
+        return made.stdout.strip()
+
+    assert call() == "trained 6"
+    (package / "losses.py").write_text(LOSSES.replace("minimised", "made small").replace("  # twice", ""))
+    (package / "tables.py").write_text("ROWS = 3")
+    assert call() == "6"
+    (package / "losses.py").write_text(LOSSES.replace("2 * x", "50 * x"))
+    assert call() == "trained 150"
 
 
 def test_a_stage_sees_only_the_fields_it_declares(runner):
@@ -167,30 +201,106 @@ def test_a_damaged_result_is_done_again(runner, tmp_path):
 
 def test_a_finished_stage_leaves_no_checkpoint(runner, tmp_path):
     runner.do(teacher, Config(), samples)
-    assert sorted(path.name for path in tmp_path.glob("*/*")) == ["lock", "result.safetensors"]
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == [
+        "lock",
+        "result.safetensors",
+        "stage.json",
+    ]
 
 
 TWO = """
-import sys
-from nucbook.training.stages import StageRunner, stage
+import sys, tempfile, time
+from pathlib import Path
+from nucbook.training.stages import Busy, StageRunner, stage
 @stage()
 def counted(runner, config, folder):
-    import tempfile
     tempfile.mkstemp(dir=folder)
-    return sum(i * i for i in range(3_000_000))
-print(StageRunner(folder=sys.argv[1]).do(counted, None, sys.argv[2]))
+    while not Path(folder, "go").exists():
+        time.sleep(0.05)
+    return sum(range(1000))
+try:
+    print(StageRunner(folder=sys.argv[1], wait=sys.argv[3] == "wait").do(counted, None, sys.argv[2]))
+except Busy as busy:
+    print("busy:", busy.stage)
 """
 
 
-def test_two_processes_do_a_stage_once(tmp_path):
+@pytest.fixture
+def two(tmp_path):
+    """Starts a process that does the stage of TWO, which ends once `tmp_path/done/go` is there."""
     (tmp_path / "done").mkdir()
-    run = [sys.executable, "-c", TWO, tmp_path / "cache", tmp_path / "done"]
-    both = [subprocess.Popen(run, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = {process.communicate(timeout=120)[0] for process in both}
-    assert len(said) == 1
-    assert len(os.listdir(tmp_path / "done")) == 1
+    (tmp_path / "two.py").write_text(TWO)
+    run = [sys.executable, tmp_path / "two.py", tmp_path / "cache", tmp_path / "done"]
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}
+    pipe = subprocess.PIPE
+    return lambda wait: subprocess.Popen([*run, wait], stdout=pipe, stderr=pipe, text=True, env=path)
 
 
-def test_the_cache_can_be_moved(monkeypatch, tmp_path):
-    monkeypatch.setenv("NUCBOOK_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
+def begun(folder):
+    while not any(path.name != "go" for path in folder.iterdir()):
+        time.sleep(0.05)
+
+
+def test_two_processes_do_a_stage_once_and_one_tells_that_it_waits(two, tmp_path):
+    first = two("wait")
+    begun(tmp_path / "done")
+    second = two("wait")
+    assert "waiting for another process that is doing two.counted" in second.stderr.readline()
+    (tmp_path / "done" / "go").touch()
+    assert {process.communicate(timeout=120)[0] for process in (first, second)} == {"499500\n"}
+    assert len(os.listdir(tmp_path / "done")) == 2  # "go", and one that did it
+
+
+def test_a_runner_that_does_not_wait_names_the_busy_stage(two, tmp_path):
+    first = two("wait")
+    begun(tmp_path / "done")
+    assert two("no").communicate(timeout=120)[0] == "busy: two.counted\n"
+    (tmp_path / "done" / "go").touch()
+    assert first.communicate(timeout=120)[0] == two("no").communicate(timeout=120)[0] == "499500\n"
+
+
+def test_busy_travels_between_processes():
+    busy = pickle.loads(pickle.dumps(Busy("ircr.training.densities")))
+    assert busy.stage == "ircr.training.densities"
+    assert str(busy).startswith("another process is doing ircr.training.densities; ")
+
+
+@pytest.mark.parametrize(("highest", "bytes_each"), [(200, 1), (300, 2), (40_000, 4)])
+def test_labels_are_kept_in_the_smallest_type_and_come_back_in_their_own(runner, highest, bytes_each):
+    made = {}
+    for dtype in (np.int32, np.int64):
+        made[dtype.__name__] = np.arange(256 * 256, dtype=dtype).reshape(256, 256) % (highest + 1)
+
+    @stage()
+    def gives(runner, config):
+        return {**made, "negative": torch.tensor([-1, 3])}
+
+    back = runner.do(gives, None)
+    for name, labels in made.items():
+        assert back[name].dtype == labels.dtype
+        np.testing.assert_array_equal(back[name], labels)
+    assert back["negative"].dtype == torch.int64
+    assert back["negative"].tolist() == [-1, 3]
+    (kept,) = Path(runner.folder).glob("*/result.safetensors")
+    assert kept.stat().st_size == pytest.approx(2 * bytes_each * 256 * 256, abs=2000)
+
+
+def test_a_result_remembers_by_what_commit_it_was_made(runner, monkeypatch):
+    monkeypatch.setattr(provenance, "commit", lambda: "aaaa")
+    monkeypatch.setattr(provenance, "clean", lambda: True)
+    runner.do(teacher, Config(), samples)
+    (made,) = runner.used
+    assert (made.commit, made.clean) == ("aaaa", True)
+    monkeypatch.setattr(provenance, "commit", lambda: "bbbb")
+    later = replace(runner, used=[])
+    later.do(teacher, Config(), samples)
+    assert later.used == [made]
+    later.do(teacher, Config(steps=7), samples)
+    assert [each.commit for each in later.used] == ["aaaa", "bbbb"]
+
+
+def test_a_stage_written_nowhere_is_refused(runner):
+    names = {"stage": stage, "__name__": "__main__"}
+    exec("@stage()\ndef typed(runner, config):\n    return 1", names)
+    with pytest.raises(NoSource, match=r"__main__\.typed has no source to know it by; write it into a file"):
+        runner.do(names["typed"], None)

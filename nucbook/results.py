@@ -1,4 +1,8 @@
-"""The store of measured runs: JSON lines, one a run and data set, committed with the book."""
+"""The store of measured runs: JSON lines, one a run and data set, committed with the book.
+
+Where the library was installed without its checkout, the book's lines lie in the package and are read
+beside the user's own.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import platformdirs
 from filelock import FileLock
 
 from nucbook.fingerprint import fingerprint
+from nucbook.provenance import checkout
 
 KEYS = (
     "run",
@@ -36,8 +42,12 @@ KEYS = (
     "seconds",
     "device",
     "versions",
+    "commit",
+    "clean",
+    "time",
     "config",
 )
+LATER = ("commit", "clean", "time")  # of `nucbook.provenance`; None in lines from before they were recorded
 CELL = ("paper", "table", "row", "dataset", "labels", "profile", "seed", "fold")  # what a line measures
 
 
@@ -46,21 +56,38 @@ class BadResults(ValueError):
 
 
 def folder() -> Path:
-    """Where results are kept: `$NUCBOOK_RESULTS`, else `results` of this checkout, else of this folder."""
+    """Where results are kept: `$NUCBOOK_RESULTS`, else `results` of this checkout, else the user's data."""
     if chosen := os.environ.get("NUCBOOK_RESULTS"):
         return Path(chosen)
-    checkout = Path(__file__).parent.parent
-    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "results"
+    return (checkout() or platformdirs.user_data_path("nucbook")) / "results"
+
+
+def shipped() -> Path | None:
+    """The book's results inside an installed package; None in a checkout and under `$NUCBOOK_RESULTS`."""
+    packed = Path(__file__).parent / "_results"
+    return None if os.environ.get("NUCBOOK_RESULTS") or checkout() or not packed.is_dir() else packed
 
 
 class Results:
     """A file of results lines. A line that a crash tore is set aside, said, and the rest is used.
 
-    path : a `.jsonl` file, or the name of a paper: that paper's file in `folder()`.
+    path : a `.jsonl` file, or the name of a paper: that paper's file in `folder()`, whose lines follow those
+           in `shipped()`.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path) if Path(path).suffix else folder() / f"{path}.jsonl"
+        by_name = not Path(path).suffix
+        self.path = folder() / f"{path}.jsonl" if by_name else Path(path)
+        self._before = shipped() if by_name else None
+
+    def everywhere(self) -> list[Results]:
+        """The results of all papers that lie in the same folders, by name."""
+        folders = [self.path.parent, *filter(None, [self._before])]
+        names = {self.path.stem, *(path.stem for each in folders for path in each.glob("*.jsonl"))}
+        beside = [Results(self.path.with_name(f"{name}.jsonl")) for name in sorted(names)]
+        for each in beside:
+            each._before = self._before
+        return beside
 
     def append(self, line: Mapping[str, Any]):
         """Add one line under a lock and wait until the disk has it.
@@ -80,7 +107,11 @@ class Results:
                 os.fsync(file.fileno())
 
     def lines(self) -> list[dict[str, Any]]:
-        """All lines, oldest first; none where there is no file yet. Raises BadResults."""
+        """All lines in their order; none where there is no file yet. Raises BadResults."""
+        first = Results(self._before / self.path.name)._read().lines if self._before else []
+        return first + self._own()
+
+    def _own(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         if not os.access(self.path.parent, os.W_OK):
@@ -91,12 +122,15 @@ class Results:
     def frame(self) -> pd.DataFrame:
         """A row a line, the metrics as columns of their own (`dice`, `aji`, …) in place of `metrics`.
 
-        Where a cell was measured again with the same seed and fold, the later line stands: the row, or
-        the method, has changed since.
+        Where a cell was measured again with the same seed and fold, the line of the later training stands:
+        the row, or the method, has changed since. A line without a time comes before those with one, and
+        of the same time the last in the file stands.
         """
         cells = {}
         for line in self.lines():
-            cells[tuple(line[key] for key in CELL)] = line
+            cell = tuple(line[key] for key in CELL)
+            if cell not in cells or (line["time"] or "") >= (cells[cell]["time"] or ""):
+                cells[cell] = line
         plain = [key for key in KEYS if key != "metrics"]
         rows = [{**{key: line[key] for key in plain}, **line["metrics"]} for line in cells.values()]
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=plain)
@@ -147,9 +181,10 @@ def _parsed(text: bytes, where: str) -> dict[str, Any]:
         line = json.loads(text)
     except ValueError as error:
         raise BadResults(f"{where}: not a results line ({error}); mend it or take it out.") from error
-    missing = [key for key in KEYS if not isinstance(line, dict) or key not in line]
+    missing = [key for key in KEYS if not isinstance(line, dict) or key not in (*line, *LATER)]
     if missing:
         raise BadResults(f"{where}: lacks {', '.join(missing)}; mend it or take it out.")
+    line = {**dict.fromkeys(LATER), **line}
     line["metrics"] = {key: math.nan if value is None else value for key, value in line["metrics"].items()}
     return line
 

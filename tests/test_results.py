@@ -4,13 +4,16 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucbook.results import KEYS, BadResults, Results, folder
+import nucbook
+from nucbook.method import names
+from nucbook.results import KEYS, BadResults, Results, folder, shipped
 
 
 def line(**changes):
@@ -34,6 +37,9 @@ def line(**changes):
         "seconds": 12.0,
         "device": "cpu, 2 cores",
         "versions": {"nucbook": "0.1"},
+        "commit": "0123456789ab",
+        "clean": True,
+        "time": "2026-01-02T03:04:05+00:00",
         "config": {"steps": 3},
         **changes,
     }
@@ -76,6 +82,31 @@ def test_the_later_of_two_measurements_stands(results):
     results.append(line(metrics={"dice": 0.9}))
     results.append(line(profile="quick"))
     assert results.frame().dice.tolist() == [0.9, 0.5]
+
+
+def test_the_line_of_the_later_training_stands_wherever_it_is_in_the_file(results):
+    times = ("2026-03-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00", "2026-03-01T00:00:00+00:00")
+    for dice, time in zip((0.1, 0.2, 0.3), times):
+        results.append(line(metrics={"dice": dice}, time=time))
+    assert results.frame().dice.tolist() == [0.3]
+    results.append(line(metrics={"dice": 0.4}, time="2026-02-01T00:00:00+00:00"))
+    assert results.frame().dice.tolist() == [0.3]
+    results.append(line(metrics={"dice": 0.5}, time="2026-04-01T00:00:00+00:00"))
+    assert results.frame().dice.tolist() == [0.5]
+
+
+def test_lines_from_before_provenance_was_recorded_come_first(results):
+    results.append(line(metrics={"dice": 0.1}))
+    old = {k: v for k, v in line(metrics={"dice": 0.2}).items() if k not in ("commit", "clean", "time")}
+    with open(results.path, "a") as file:
+        file.write(json.dumps(old) + "\n" + json.dumps({**old, "seed": 1}) + "\n")
+        file.write(json.dumps({**old, "seed": 1, "metrics": {"dice": 0.3}}) + "\n")
+    frame = results.frame().set_index("seed")
+    assert frame.dice.to_dict() == {0: 0.1, 1: 0.3}
+    assert frame.commit[0] == "0123456789ab"
+    assert frame.loc[1, ["commit", "clean", "time"]].isna().all()
+    results.append(results.lines()[1])  # as a copy for another table
+    assert len(results.lines()) == 5
 
 
 def test_numbers_of_numpy_and_nan_are_kept(results):
@@ -150,4 +181,32 @@ def test_a_paper_has_its_file(monkeypatch, tmp_path):
     monkeypatch.setenv("NUCBOOK_RESULTS", str(tmp_path))
     assert Results("ircr").path == tmp_path / "ircr.jsonl"
     monkeypatch.delenv("NUCBOOK_RESULTS")
-    assert folder().name == "results"
+    assert folder() == Path(nucbook.__file__).parent.parent / "results"
+    assert shipped() is None
+
+
+def test_an_installed_package_has_the_book_s_lines_and_writes_beside_them(monkeypatch, tmp_path):
+    """Installed: no checkout, the package's folder is not written to, and both are read."""
+    monkeypatch.delenv("NUCBOOK_RESULTS", raising=False)
+    packed = Results(tmp_path / "site" / "nucbook" / "_results" / "ircr.jsonl")
+    packed.append(line(metrics={"dice": 0.1}))
+    packed.append(line(seed=1))
+    monkeypatch.setattr("nucbook.results.__file__", str(tmp_path / "site" / "nucbook" / "results.py"))
+    monkeypatch.setattr("nucbook.results.checkout", lambda: None)
+    monkeypatch.setattr("platformdirs.user_data_path", lambda name: tmp_path / "data" / name)
+    before = packed.path.read_bytes()
+    results = Results("ircr")
+    assert [found["seed"] for found in results.lines()] == [0, 1]
+    results.append(line(metrics={"dice": 0.2}))
+    Results("bass").append(line(paper="bass"))
+    assert results.path == tmp_path / "data" / "nucbook" / "results" / "ircr.jsonl"
+    assert packed.path.read_bytes() == before
+    assert results.frame().set_index("seed").dice.to_dict() == {0: 0.2, 1: 0.5}
+    assert [len(each.lines()) for each in results.everywhere()] == [1, 3]
+
+
+def test_the_stored_runs_of_the_book_are_filed_as_what_they_are():
+    for path in folder().glob("*.jsonl"):
+        for stored in Results(path).lines():
+            assert (stored["dataset"] == "simulated") == (stored["data"] == "simulated")
+            assert stored["config"]["method"] in names()

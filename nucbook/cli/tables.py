@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nucbook.cli.options import Changes, Minutes, Profile, explained, pairs
-
-if TYPE_CHECKING:
-    pass
 
 
 def table(
@@ -34,6 +31,12 @@ def table(
         bool,
         typer.Option("--verify", help="Train again without the cache, and hold it against what is stored."),
     ] = False,
+    dirty: Annotated[
+        bool,
+        typer.Option(
+            "--dirty", help="Train although files differ from the commit; recorded as clean: false."
+        ),
+    ] = False,
 ) -> None:
     """Run what is missing of a table, and print what there is beside what was published."""
     with explained():
@@ -52,17 +55,25 @@ def table(
             for line in verify_table(wanted, rows, chosen, profile, labels):
                 typer.echo(line)
         else:
-            from nucbook.tables.run import run_table
+            from nucbook.data.item import MissingDataset
+            from nucbook.tables.run import DirtyTree, run_table
 
-            outcome = run_table(
-                wanted,
-                rows=rows,
-                seeds=chosen,
-                profile=profile,
-                minutes=minutes,
-                changes=pairs(changes),
-                labels=labels,
-                workers=workers,
-            )
-            typer.echo(f"{len(outcome.done)} runs done, {len(outcome.waiting)} wait for the next call.")
+            try:
+                outcome = run_table(
+                    wanted,
+                    rows=rows,
+                    seeds=chosen,
+                    profile=profile,
+                    minutes=minutes,
+                    changes=pairs(changes),
+                    labels=labels,
+                    workers=workers,
+                    dirty=dirty,
+                )
+            except (MissingDataset, DirtyTree):  # nothing was run; what is stored can be shown all the same
+                typer.echo(report.printed(wanted, profile))
+                raise
+            elsewhere = f", {len(outcome.elsewhere)} by another process" if outcome.elsewhere else ""
+            waiting = f"{len(outcome.waiting)} wait for the next call"
+            typer.echo(f"{len(outcome.done)} runs done{elsewhere}, {waiting}.")
             typer.echo(report.printed(wanted, profile))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 import torch
 import torchvision
@@ -32,20 +29,10 @@ def cores() -> int:
 
 @cache
 def versions() -> dict[str, str]:
-    """Of nucbook, torch, torchvision, python; and the checkout's commit, "+" where files were changed."""
-    found = {
+    """Of nucbook, torch, torchvision, python."""
+    return {
         "nucbook": __version__,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "python": platform.python_version(),
     }
-    with suppress(OSError, subprocess.SubprocessError):  # installed without its repository
-        changed = _git("status", "--porcelain", "--untracked-files=no")
-        found["commit"] = _git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    return found
-
-
-def _git(*command: str) -> str:
-    here = Path(__file__).parent
-    done = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True, timeout=10)
-    return done.stdout.strip()

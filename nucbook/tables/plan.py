@@ -47,8 +47,8 @@ def plan(
     results = results or Results(table.paper)
     chosen = profile_in_force(profile)
     here, anywhere = set(), {}
-    for path in sorted({results.path, *results.path.parent.glob("*.jsonl")}):
-        for line in Results(path).lines():
+    for each in results.everywhere():
+        for line in each.lines():
             measured = (line["run"], line["profile"], line["config"]["measured_on"], _part(line))
             anywhere[measured] = line
             if (line["paper"], line["table"]) == (table.paper, table.name):

@@ -58,12 +58,10 @@ def dry_run(
     labels: str | None = None,
     results: Results | None = None,
 ) -> str:
-    """What a call would run, with the time that stored runs of its kind took; memory where they told it."""
+    """What a call would run, with the time that stored runs of its kind took."""
     results = results or Results(table.paper)
     jobs, copies = plan(table, rows, seeds, profile, changes, results, labels)
-    stored = pd.concat(
-        [Results(path).frame() for path in sorted(results.path.parent.glob("*.jsonl"))] or [results.frame()]
-    )
+    stored = pd.concat([each.frame() for each in results.everywhere()])
     lines, total, unknown = [], 0.0, 0
     for job in jobs:
         row, _ = job.cells[0]
@@ -86,8 +84,8 @@ def typical(stored: pd.DataFrame, method: str, profile: str, dataset: str) -> fl
     if not len(stored):
         return None
     ran = stored.assign(
-        method=[config["method"].rpartition(".")[2] for config in stored["config"]],
-        learnt=[config["learnt_from"] for config in stored["config"]],
+        method=[config["method"] for config in stored["config"]],
+        learnt=[config.get("learnt_from") for config in stored["config"]],
     )
     ran = ran[(ran.method == method) & (ran.profile == profile)]
     own = ran[ran.learnt == dataset]

@@ -16,6 +16,7 @@ from nucbook.data.readers.polygons import paint
 from nucbook.data.tissue import simulate
 from nucbook.nuclei import Nuclei
 from nucbook.segmenter import Segmenter
+from nucbook.tables.run import Outcome
 
 TINY = [
     "--profile",
@@ -233,6 +234,22 @@ def test_a_table_without_its_data_says_so_once(tmp_path, monkeypatch):
     assert done.exit_code == 1
     assert done.output.count("TCGA-Kumar (MultiOrgan), part 'test', is not in") == 1
     assert "Traceback" not in done.output
+
+
+def test_a_table_is_not_trained_in_a_checkout_that_differs_from_its_commit(tmp_path, monkeypatch):
+    """Its stored part is shown all the same."""
+    monkeypatch.setenv("NUCBOOK_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr("nucbook.tables.run.clean", lambda: False)
+    done = call("table", "baselines/slides", "--profile", "quick")
+    assert done.exit_code == 1
+    assert done.output.startswith("nothing is stored of baselines/slides at profile quick.\n")
+    assert (
+        "commit first, or train all the same with --dirty, which is recorded as clean: false" in done.output
+    )
+    asked = []
+    monkeypatch.setattr("nucbook.tables.run.run_table", lambda *a, **o: asked.append(o["dirty"]) or Outcome())
+    assert call("table", "baselines/slides", "--dirty").exit_code == 0
+    assert asked == [True]
 
 
 def test_pretrained_tissue_weights_are_found_by_init(tmp_path, monkeypatch):

@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from filelock import FileLock
 
+from nucbook.cache import LOCK, stages_folder
 from nucbook.data import MissingDataset
+from nucbook.provenance import Provenance
 from nucbook.results import Results
 from nucbook.tables.plan import plan
 from nucbook.tables.render import compare
-from nucbook.tables.run import do, run_table
+from nucbook.tables.run import DirtyTree, do, run_table
 
 
 def test_what_is_missing_is_run_and_nothing_twice(toys):
@@ -34,10 +37,93 @@ def test_what_is_missing_is_run_and_nothing_twice(toys):
     assert {"name", "organ", "dice", "aji"} <= set(line.per_image[0])
     assert line.config["learnt_from"] == "kumar"
     assert line.config["part"] == ["test"]
-    assert line.versions.keys() >= {"nucbook", "torch", "torchvision", "python"}
+    assert line.versions.keys() == {"nucbook", "torch", "torchvision", "python"}
     again = run_table(table, rows=["SPN+IEN"], progress=False)
     assert again.done == []
     assert len(Results("weaknucleiseg").frame()) == 2
+
+
+def test_a_line_has_the_commit_that_trained_not_the_one_that_wrote_it(toys, monkeypatch):
+    def at(commit, clean, year):
+        return lambda: Provenance(commit, clean, f"{year}-01-01T00:00:00+00:00")
+
+    monkeypatch.setattr("nucbook.training.stages.now", at("aaaa", False, 2026))
+    run_table(toys.TABLES["2"], rows=["SPN+IEN"], progress=False)
+    monkeypatch.setattr("nucbook.training.stages.now", at("bbbb", True, 2027))
+    other = Results("again")
+    run_table(toys.TABLES["2"], rows=["spn"], results=other, progress=False)
+    shutil.rmtree(Results("weaknucleiseg").path.parent)
+    run_table(toys.TABLES["2"], rows=["SPN+IEN", "spn"], progress=False)  # measured again, not trained
+    assert len(toys.log()) == 2
+    frame = Results("weaknucleiseg").frame()
+    lines = {row: own.iloc[0] for row, own in frame.groupby("row")}
+    for row, commit, clean, year in (("SPN+IEN", "aaaa", False, 2026), ("SPN", "bbbb", True, 2027)):
+        assert (lines[row].commit, lines[row].clean) == (commit, clean)
+        assert lines[row].time == f"{year}-01-01T00:00:00+00:00"
+
+
+def test_a_checkout_that_differs_from_its_commit_trains_only_when_told_to(toys, monkeypatch):
+    table, file = toys.TABLES["2"], Results("weaknucleiseg")
+    monkeypatch.setattr("nucbook.tables.run.clean", lambda: False)
+    with pytest.raises(DirtyTree, match=r"commit first, or train all the same with --dirty.* clean: false"):
+        run_table(table, rows=["spn"], progress=False, dirty=False)
+    assert toys.log() == file.lines() == []
+    run_table(table, rows=["spn"], progress=False)
+    assert len(file.lines()) == 1
+    assert run_table(table, rows=["spn"], progress=False, dirty=False).done == []  # nothing to train
+    for clean in (True, None):  # None: installed, no checkout
+        monkeypatch.setattr("nucbook.tables.run.clean", lambda clean=clean: clean)
+        run_table(table, rows=["spn"], seeds=[5 + bool(clean)], progress=False, dirty=False)
+    assert len(file.lines()) == 3
+
+
+def stage_folder(toys, table, row):
+    """The lock and folder of the stage that a row trains in, after it was run once elsewhere."""
+    before = set(stages_folder().glob("*")) if stages_folder().exists() else set()
+    run_table(table, rows=[row], results=Results("aside"), progress=False)
+    (folder,) = set(stages_folder().glob("*")) - before
+    shutil.rmtree(Results("aside").path.parent)
+    return folder
+
+
+def test_a_busy_run_is_put_behind_the_others_and_waited_for(toys):
+    """Another process holds the first row's stage until the second row's line is written."""
+    table = toys.TABLES["2"]
+    folder = stage_folder(toys, table, "spn")
+    lock = FileLock(folder / LOCK, thread_local=False)
+    lock.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(run_table, table, rows=["spn", "SPN+IEN"], progress=False)
+        while len(Results("weaknucleiseg").lines()) < 2:
+            assert not made.done()
+        assert not made.done()
+        lock.release()
+        outcome = made.result(timeout=60)
+    assert [run.seed for run in outcome.done] == [0, 0]
+    assert [line["row"] for line in Results("weaknucleiseg").lines()] == ["SPN+IEN"] * 2 + ["SPN"]
+
+
+def test_a_busy_run_that_another_process_wrote_is_left_out(toys, monkeypatch):
+    table = toys.TABLES["2"]
+    folder = stage_folder(toys, table, "spn")
+    run_table(table, rows=["spn"], progress=False)
+    (written,) = Results("weaknucleiseg").lines()
+    shutil.rmtree(Results("weaknucleiseg").path.parent)
+    lock = FileLock(folder / LOCK, thread_local=False)
+    lock.acquire()
+    monkeypatch.setattr("time.sleep", lambda seconds: Results("weaknucleiseg").append(written))
+    outcome = run_table(table, rows=["spn"], progress=False)
+    lock.release()
+    assert (len(outcome.done), len(outcome.elsewhere)) == (0, 1)
+    assert len(Results("weaknucleiseg").lines()) == 1
+
+
+def test_a_busy_run_waits_for_the_next_call_where_the_time_is_up(toys):
+    table = toys.TABLES["2"]
+    folder = stage_folder(toys, table, "spn")
+    with FileLock(folder / LOCK, thread_local=False):
+        outcome = run_table(table, rows=["spn"], minutes=0.02, progress=False)
+    assert (len(outcome.done), len(outcome.waiting)) == (0, 1)
 
 
 def test_seeds_and_folds_are_runs_of_their_own(toys):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nucbook import data
-from nucbook.data import pack as packing
-from nucbook.data.catalog import CATALOG, Entry
-from nucbook.data.check import check as check_set
-from nucbook.data.item import MissingDataset, UnreadableFile
+if TYPE_CHECKING:
+    from nucbook.data.catalog import Entry
 
 app = typer.Typer(no_args_is_help=True, help="Data sets: list, where, check, pack.")
 
@@ -21,6 +18,8 @@ Name = Annotated[str, typer.Argument(help="A data set's name, as in `nucbook dat
 @app.command("list")
 def list_sets() -> None:
     """All data sets: what they hold, under which licence, and whether they are here."""
+    from nucbook.data.catalog import CATALOG
+
     for name, entry in CATALOG.items():
         nuclei = f"{entry.nuclei:,} nuclei, " if entry.nuclei else ""
         here = "here" if _is_here(name) else "not here"
@@ -31,6 +30,8 @@ def list_sets() -> None:
 @app.command()
 def where(name: Name) -> None:
     """The folder a data set is looked for in, the files it must hold, and where to get them."""
+    from nucbook import data
+
     entry = _entry(name)
     typer.echo(f"{entry.title} is {'' if _is_here(name) else 'not '}here.\n{entry.how_to_get(data.root())}")
 
@@ -38,6 +39,9 @@ def where(name: Name) -> None:
 @app.command()
 def check(name: Annotated[str, typer.Argument(help="A data set's name, or a folder of your own.")]) -> None:
     """Count images and nuclei, and list every file that cannot be used."""
+    from nucbook.data.check import check as check_set
+    from nucbook.data.item import MissingDataset
+
     try:
         report = check_set(name)
     except (MissingDataset, ValueError) as error:
@@ -54,6 +58,10 @@ def pack(
     max_mb: Annotated[float, typer.Option(help="Size that it must not pass, in MB (10⁶ bytes).")] = 40,
 ) -> None:
     """Write a small lossless copy of a data set; use it by setting NUCBOOK_DATA to the folder."""
+    from nucbook import data
+    from nucbook.data import pack as packing
+    from nucbook.data.item import MissingDataset, UnreadableFile
+
     entry = _entry(name)
     try:
         parts = {part: data.items(name, part) for part in entry.parts or ("all",)}
@@ -68,12 +76,17 @@ def pack(
 
 
 def _entry(name: str) -> Entry:
+    from nucbook.data.catalog import CATALOG
+
     if name not in CATALOG:
         raise _stop(ValueError(f"no data set {name!r}; there are {', '.join(CATALOG)}."))
     return CATALOG[name]
 
 
 def _is_here(name: str) -> bool:
+    from nucbook import data
+    from nucbook.data.item import MissingDataset, UnreadableFile
+
     try:
         return bool(data.items(name, "all"))
     except (MissingDataset, UnreadableFile):

@@ -37,6 +37,8 @@ COUNTED = tuple(
         "metrics",  # choose weights
         "segmenter",  # makes pseudo labels
         "nuclei",
+        "data.batch",
+        "data.layers",
         "data.patches",
         "data.augment",
         "data.prepare",

@@ -103,6 +103,7 @@ def main(folder):
 """
 
 
+@pytest.mark.slow
 def test_a_stage_is_done_again_when_a_loss_it_imports_was_edited(tmp_path):
     package = tmp_path / "mine"
     package.mkdir()
@@ -241,6 +242,7 @@ def begun(folder):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_two_processes_do_a_stage_once_and_one_tells_that_it_waits(two, tmp_path):
     first = two("wait")
     begun(tmp_path / "done")
@@ -251,6 +253,7 @@ def test_two_processes_do_a_stage_once_and_one_tells_that_it_waits(two, tmp_path
     assert len(os.listdir(tmp_path / "done")) == 2  # "go", and one that did it
 
 
+@pytest.mark.slow
 def test_a_runner_that_does_not_wait_names_the_busy_stage(two, tmp_path):
     first = two("wait")
     begun(tmp_path / "done")

@@ -21,8 +21,7 @@ from benchmarks.targets import MAPS, SIDE, fastest, label_map
 from nucbook.data.tissue import simulate
 from nucbook.instances import hovernet as decoding
 from nucbook.papers.baselines import hovernet, mean_teacher
-from nucbook.papers.baselines.hovernet import crops
-from nucbook.papers.baselines.mean_teacher import views
+from nucbook.papers.baselines.semi_supervised import teacher_maps, views_of
 from nucbook.papers.ircr import training
 from nucbook.papers.ircr.config import Config
 from nucbook.papers.ircr.matching import match_batch
@@ -98,15 +97,15 @@ def steps(name: str, config: Config, priors) -> dict[str, float]:
     """Median milliseconds of a step with and without the work on nuclei, taken in turns."""
     torch.manual_seed(0)
     samples = [simulate(organ, 512, seed=1) for organ in ("breast", "colon", "liver", "kidney")]
-    draw = views(crops(config, samples), crops(config, samples))
-    networks = hovernet.networks(config) | {"teacher": hovernet.networks(config)["hovernet"]}
+    draw, size = views_of(config, samples, samples), config.hovernet
+    networks = hovernet.networks(size) | {"teacher": hovernet.networks(size)["hovernet"]}
     placed = {key: net.to(device(), memory_format=torch.channels_last) for key, net in networks.items()}
     models = Models(placed)
     optimiser = torch.optim.Adam(models.hovernet.parameters(), 1e-3)
     batch = draw(torch.Generator().manual_seed(0))
 
     def step(compute: Callable) -> None:
-        with torch.autocast(device().type, torch.bfloat16, enabled=config.precision == "bf16"):
+        with torch.autocast(device().type, torch.bfloat16, enabled=size.precision == "bf16"):
             losses = compute(models, batch)
         sum(losses.values()).backward()
         optimiser.step()
@@ -127,10 +126,10 @@ def steps(name: str, config: Config, priors) -> dict[str, float]:
             spent[key].append(1000 * (time.perf_counter() - begin))
     spent = {key: float(np.median(times)) for key, times in spent.items()}
     more = spent["IRCR-Net"] / spent["mean teacher"] - 1
-    found = training.nuclei(mean_teacher.teacher_maps(models, batch), batch.unlabelled.valid.cpu().numpy())
+    found = training.nuclei(teacher_maps(models, batch), batch.unlabelled.valid.cpu().numpy())
     pairs = match_batch(found, found).count.float().mean()
     print(
-        f"profile {name}: {config.batch} + {config.batch} crops of {config.crop}², {device()}, "
+        f"profile {name}: {size.batch} + {size.batch} crops of {size.crop}², {device()}, "
         f"{torch.get_num_threads()} threads, {pairs:.0f} nuclei a crop"
     )
     print(f"| mean teacher | {spent['mean teacher']:7.1f} ms a step | |")

@@ -14,7 +14,7 @@ import numpy as np
 
 from nucbook.data.tissue import simulate
 from nucbook.papers.baselines import unet
-from nucbook.segmenter import Segmenter
+from nucbook.segmenter import Segmenter, train
 
 SIDES = (1000, 2000, 4000)  # px
 
@@ -47,7 +47,7 @@ def prepare(folder: str) -> None:
     for side in SIDES:
         np.save(f"{folder}/{side}.npy", simulate("breast", size=side, seed=0).image)
     samples = [simulate("breast", size=256, seed=seed) for seed in range(1, 5)]
-    segmenter, _ = unet.train(samples, unet.Config.quick(), progress=False)
+    segmenter, _ = train("unet", samples, unet.Config.quick(), checkpoint=f"{folder}/stages", progress=False)
     segmenter.save(f"{folder}/model")
 
 

@@ -39,6 +39,12 @@ def test_fractions_are_of_patches_and_lie_within_each_other():
     assert names(dealt("monuseg", "quick", "1/16", seed=1).labelled) != names(few.labelled)
 
 
+def test_patches_are_cut_once_and_bear_the_names_that_their_split_has():
+    parts = dealt("monuseg", "quick", "1/4", patch=128)
+    assert {sample.shape for sample in parts.labelled} == {(128, 128)}
+    assert all(sample.name.count("@") == 1 for sample in [*parts.labelled, *parts.unlabelled])
+
+
 def test_all_labels_leave_nobody_without():
     parts = dealt("monuseg", "quick", "100%")
     assert (len(parts.labelled), len(parts.unlabelled)) == (48, 0)

@@ -47,7 +47,9 @@ def prepare(
 
 
 def cut_for(method: Method, config: Any, samples: Sequence[Sample]) -> Sequence[Sample]:
-    """The samples, cut into patches where the method works on patches."""
+    """The samples, cut into patches where the method works on patches; those cut before stay as they are."""
     if method.patch is None:
         return samples
-    return [patch for sample in samples for patch in patches(sample, method.patch(config))]
+    size = method.patch(config)
+    whole = lambda sample: "box" not in sample.meta or max(sample.shape) > size
+    return [cut for sample in samples for cut in (patches(sample, size) if whole(sample) else [sample])]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nucbook import house
-from nucbook.segmenter import find_method
+from nucbook.method import find
 
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
@@ -40,7 +40,7 @@ def key_of(paper: str) -> str:
 
 def method(paper: str) -> bool:
     try:
-        return find_method(paper).name == paper
+        return find(paper).name == paper
     except ValueError:
         return False
 

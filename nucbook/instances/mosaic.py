@@ -5,10 +5,11 @@ Windows need not agree about the nuclei in their overlap, since each was decoded
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from scipy.ndimage import center_of_mass
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
@@ -27,50 +28,35 @@ def mosaic(
     min_area : px, of an instance.
     Returns int32 (H, W), 4-connected instances 1 to N. The same input gives the same result.
 
-    1. A pixel takes the label of the window in whose core it lies; cores tile the image, their edges halve
-       the overlaps. Where that window has background, the first window that has a label there gives it. So
-       every pixel that has a label in any window has one in the image.
-    2. Two labels of windows side by side are one nucleus where they agree in the overlap of the two windows:
-       of all labels there each shares most pixels with the other, and they share more than half of the
-       smaller one. Where one window divides what the other leaves whole, the edge of the cores is a boundary.
-    3. The 4-connected components of the result are the instances. One below `min_area` was cut off by an
-       edge of a core, and joins the instance that it has the longest boundary with.
+    1. A nucleus belongs to the window in whose core its centroid lies, and is painted whole; cores tile the
+       image, their edges halve the overlaps. Where two of them overlap, the first window's is painted.
+    2. Windows that see a nucleus differently may each leave it to the other. So what is still unpainted takes
+       its label from the first window that has one there: every pixel that has a label in any window has one
+       in the image.
+    3. The 4-connected components of the result are the instances. One below `min_area` is what another
+       nucleus left uncovered, and joins the instance that it has the longest boundary with.
+
+    A nucleus longer than the overlap is seen whole by no window, and may be cut.
     """
     height, width = maps[0].shape
     before = np.cumsum([0, *(int(own.max(initial=0)) for own in maps)])  # ids in the windows before
+    areas = cores(windows, (height, width), shape)
+    centred = [_centred_in(*each) for each in zip(maps, windows, areas)]
     painted = np.zeros(shape, np.int32)
-    everything = [(slice(row, row + height), slice(column, column + width)) for row, column in windows]
-    order = range(len(maps))
-    paint = [(k, everything[k]) for k in reversed(order)]  # the last to paint a pixel is the one it takes
-    paint += zip(order, cores(windows, (height, width), shape))
-    for k, (rows, columns) in paint:
-        row, column = windows[k]
-        own = maps[k][rows.start - row : rows.stop - row, columns.start - column : columns.stop - column]
-        np.copyto(painted[rows, columns], own + np.int32(before[k]), where=own > 0)
-    same = [np.zeros((0, 2), np.int64)]
-    for one, other in _side_by_side(windows):
-        down, right = np.subtract(windows[other], windows[one])
-        pairs = agreeing(maps[one][down:, right:], maps[other][: height - down, : width - right])
-        same.append(pairs + before[[one, other]])
-    nuclei = _united(np.concatenate(same), int(before[-1]) + 1)
-    return absorbed(label(nuclei[painted], connectivity=1).astype(np.int32), min_area)
+    for kept in ([np.arange(len(one)) > 0 for one in centred], centred):  # the last to paint a pixel wins
+        for k in reversed(range(len(maps))):
+            row, column = windows[k]
+            canvas = painted[row : row + height, column : column + width]
+            np.copyto(canvas, maps[k] + np.int32(before[k]), where=kept[k][maps[k]])
+    return absorbed(label(painted, connectivity=1).astype(np.int32), min_area)
 
 
-def agreeing(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Labels of two maps of the same pixels that are the same nucleus, int64 (N, 2): rule 2 of `mosaic`.
-
-    one, other : int (H, W), 0 = background. Of equal shares the lower id is the partner.
-    """
-    count = int(other.max(initial=0)) + 1
-    both = one.astype(np.int64).ravel() * count + other.ravel()
-    table = np.bincount(both, minlength=(int(one.max(initial=0)) + 1) * count).reshape(-1, count)
-    shared = table[1:, 1:]
-    if not shared.size:
-        return np.zeros((0, 2), np.int64)
-    ids, partner = np.arange(len(shared)), shared.argmax(1)
-    smaller = np.minimum(table[1:].sum(1), table[:, 1:].sum(0)[partner])
-    agree = (shared.argmax(0)[partner] == ids) & (2 * shared[ids, partner] > smaller)
-    return np.stack([ids, partner], 1)[agree] + 1
+def _centred_in(labels: np.ndarray, window: Window, core: tuple[slice, slice]) -> np.ndarray:
+    """bool (ids + 1,): the labels of a window whose centroid lies in its core; never 0."""
+    count = int(labels.max(initial=0)) + 1
+    centres = np.array(center_of_mass(labels > 0, labels, np.arange(1, count))).reshape(-1, 2) + window
+    first, last = np.array([(side.start, side.stop) for side in core]).T - 0.5
+    return np.concatenate([[False], ((centres >= first) & (centres < last)).all(1)])
 
 
 def absorbed(labels: np.ndarray, min_area: int) -> np.ndarray:
@@ -111,14 +97,6 @@ def cores(
         cuts = [0, *((a + size[axis] + b) // 2 for a, b in pairwise(starts)), extent]
         axes.append({start: slice(*cut) for start, cut in zip(starts, pairwise(cuts))})
     return [(axes[0][row], axes[1][column]) for row, column in windows]
-
-
-def _side_by_side(windows: Sequence[Window]) -> Iterator[tuple[int, int]]:
-    """Numbers of the windows whose cores share an edge: above and below, left and right."""
-    number = {window: k for k, window in enumerate(windows)}
-    rows, columns = (sorted({window[axis] for window in windows}) for axis in (0, 1))
-    yield from ((number[a, c], number[b, c]) for a, b in pairwise(rows) for c in columns)
-    yield from ((number[r, a], number[r, b]) for r in rows for a, b in pairwise(columns))
 
 
 def _united(pairs: np.ndarray, count: int) -> np.ndarray:

@@ -80,6 +80,7 @@ class Config:
             ien_learning_rate=1e-3,
             schedule="cosine",
             init="scratch",
+            pieces=None,  # 5 is for windows of 224 px; here three quarters of what it removes is nucleus
         )
 
     @classmethod
@@ -97,6 +98,7 @@ class Config:
             ien_learning_rate=1e-3,
             schedule="cosine",
             init="scratch",
+            pieces=None,  # 5 is for windows of 224 px; here three quarters of what it removes is nucleus
         )
 
 

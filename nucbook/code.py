@@ -140,9 +140,8 @@ _KNOWN: dict[tuple[str, str], _Module | None] = {}
 
 def _parsed(name: str, origin: str, spec: ModuleSpec) -> _Module | None:
     if (name, origin) not in _KNOWN:
-        text = (
-            spec.loader.get_source(name) if hasattr(spec.loader, "get_source") else None
-        )  # zips have it too
+        get_source = getattr(spec.loader, "get_source", None)  # zips have it too
+        text = get_source(name) if get_source else None
         package = spec.submodule_search_locations is not None
         module = None
         if text is not None:
@@ -167,8 +166,9 @@ def _imports(tree: ast.AST, package: str) -> Iterator[tuple[str, str]]:
 def _dump(tree: ast.AST) -> str:
     """A syntax tree as text, without docstrings; comments, lines and columns are not in it."""
     for node in ast.walk(tree):
-        scope = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if scope and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
+            ast.get_docstring(node, clean=False) is not None
+        ):
             node.body = node.body[1:]
     return ast.dump(tree)
 
@@ -215,16 +215,16 @@ def _of_the_user(name: str, own: Home) -> bool:
 
 def _spec(name: str, own: Home) -> ModuleSpec | None:
     """As `importlib.util.find_spec`, which would execute the packages that a module is in."""
-    mine = own.file is not None and name.partition(".")[0] != "nucbook"
-    if name == own.module and own.file:
-        return importlib.util.spec_from_file_location(name, own.file)
+    file = None if name.partition(".")[0] == "nucbook" else own.file
+    if file and name == own.module:
+        return importlib.util.spec_from_file_location(name, file)
     parent = name.rpartition(".")[0]
     if not parent:
-        if not mine:
+        if not file:
             return importlib.util.find_spec(name)
-        up = own.module.count(".") + (own.file.name == "__init__.py")
-        return PathFinder.find_spec(name, [str(own.file.parents[up])])
-    places = None if mine else getattr(sys.modules.get(parent), "__path__", None)
+        up = own.module.count(".") + (file.name == "__init__.py")
+        return PathFinder.find_spec(name, [str(file.parents[up])])
+    places = None if file else getattr(sys.modules.get(parent), "__path__", None)
     if places is None:
         above = _spec(parent, own)
         places = above.submodule_search_locations if above else None

@@ -126,7 +126,7 @@ class Results:
         the row, or the method, has changed since. A line without a time comes before those with one, and
         of the same time the last in the file stands.
         """
-        cells = {}
+        cells: dict[tuple, dict[str, Any]] = {}
         for line in self.lines():
             cell = tuple(line[key] for key in CELL)
             if cell not in cells or (line["time"] or "") >= (cells[cell]["time"] or ""):

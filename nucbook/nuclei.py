@@ -6,11 +6,14 @@ predict overlapping masks, so each instance keeps its own crop of a mask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from skimage.measure import find_contours
 
@@ -37,31 +40,38 @@ class Nuclei:
     """
 
     shape: tuple[int, int]
-    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int32))
-    masks: Sequence[np.ndarray] = ()
-    scores: np.ndarray | None = None
-    classes: np.ndarray | None = None
-    rotated: np.ndarray | None = None
+    boxes: np.ndarray
+    masks: Sequence[np.ndarray]
+    scores: np.ndarray
+    classes: np.ndarray
+    rotated: np.ndarray | None
 
-    def __post_init__(self):
-        boxes = np.asarray(self.boxes, dtype=np.int32).reshape(-1, 4)
-        count = len(boxes)
-        columns = {
-            "shape": (int(self.shape[0]), int(self.shape[1])),
-            "boxes": boxes,
-            "masks": tuple(np.asarray(mask, dtype=bool) for mask in self.masks),
-            "scores": _column(self.scores, count, 1.0, np.float32, "scores"),
-            "classes": _column(self.classes, count, 0, np.int32, "classes"),
+    def __init__(
+        self,
+        shape: Sequence[int],
+        boxes: ArrayLike = (),
+        masks: Iterable[ArrayLike] = (),
+        scores: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        rotated: ArrayLike | None = None,
+    ):
+        own_boxes = np.asarray(boxes, dtype=np.int32).reshape(-1, 4)
+        count = len(own_boxes)
+        columns: dict[str, Any] = {
+            "shape": (int(shape[0]), int(shape[1])),
+            "boxes": own_boxes,
+            "masks": tuple(np.asarray(mask, dtype=bool) for mask in masks),
+            "scores": _column(scores, count, 1.0, np.float32, "scores"),
+            "classes": _column(classes, count, 0, np.int32, "classes"),
+            "rotated": None if rotated is None else np.asarray(rotated, dtype=np.float32).reshape(-1, 5),
         }
-        if self.rotated is not None:
-            columns["rotated"] = np.asarray(self.rotated, dtype=np.float32).reshape(-1, 5)
-            if len(columns["rotated"]) != count:
-                raise InvalidNuclei(f"rotated: {len(columns['rotated'])} rows for {count} boxes.")
+        if rotated is not None and len(columns["rotated"]) != count:
+            raise InvalidNuclei(f"rotated: {len(columns['rotated'])} rows for {count} boxes.")
         for name, value in columns.items():
             object.__setattr__(self, name, value)
         self._check()
 
-    def _check(self):
+    def _check(self) -> None:
         if len(self.masks) != len(self.boxes):
             raise InvalidNuclei(f"{len(self.masks)} masks for {len(self.boxes)} boxes; give one mask a box.")
         height, width = self.shape
@@ -78,7 +88,9 @@ class Nuclei:
     # -- made from --------------------------------------------------------------------------
 
     @classmethod
-    def from_labels(cls, labels: np.ndarray, scores=None, class_of: dict[int, int] | None = None) -> Nuclei:
+    def from_labels(
+        cls, labels: np.ndarray, scores: ArrayLike | None = None, class_of: Mapping[int, int] | None = None
+    ) -> Nuclei:
         """Instances of a label map (H, W), ordered by id; ids need not be contiguous.
 
         scores   : one value an instance, in the order of the ids, or None.
@@ -98,23 +110,21 @@ class Nuclei:
         return cls(labels.shape, np.array(boxes, np.int32), masks, scores, classes)
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Nuclei], shape: tuple[int, int] | None = None) -> Nuclei:
+    def concatenate(cls, parts: Iterable[Nuclei], shape: Sequence[int] | None = None) -> Nuclei:
         """All rows of `parts`, which share one image; `shape` is needed when there are none."""
         parts = list(parts)
         if not parts:
             if shape is None:
                 raise InvalidNuclei("nothing to concatenate and no shape given.")
             return cls(shape)
-        rotated = None
-        if all(part.rotated is not None for part in parts):
-            rotated = np.concatenate([part.rotated for part in parts])
+        rotated = [part.rotated for part in parts if part.rotated is not None]
         return cls(
             shape or parts[0].shape,
             np.concatenate([part.boxes for part in parts]),
-            sum((part.masks for part in parts), ()),
+            chain.from_iterable(part.masks for part in parts),
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.classes for part in parts]),
-            rotated,
+            np.concatenate(rotated) if len(rotated) == len(parts) else None,
         )
 
     # -- read as columns --------------------------------------------------------------------
@@ -200,8 +210,10 @@ class Nuclei:
         return replace(full, boxes=np.array(boxes, np.int32), masks=masks)
 
 
-def _column(values, count: int, default, dtype, name: str) -> np.ndarray:
-    column = np.full(count, default, dtype) if values is None else np.asarray(values, dtype=dtype).reshape(-1)
+def _column(values: ArrayLike | None, count: int, default: float, dtype: type, name: str) -> np.ndarray:
+    column: np.ndarray = np.full(count, default, dtype)
+    if values is not None:
+        column = np.asarray(values, dtype=dtype).reshape(-1)
     if len(column) != count:
         raise InvalidNuclei(f"{name}: {len(column)} values for {count} boxes.")
     return column

@@ -82,25 +82,40 @@ class Table:
     name: str
     caption: str
     rows: tuple[Row, ...]
-    columns: Mapping[str, Column | str]
-    spelled: Mapping[str, str] = field(default_factory=dict)
-    unit: float = 1
-    test: Mapping[str, Part] = field(default_factory=dict)
+    columns: Mapping[str, Column]
+    spelled: Mapping[str, str]
+    unit: float
+    test: Mapping[str, Part]
 
-    def __post_init__(self):
+    def __init__(
+        self,
+        paper: str,
+        name: str,
+        caption: str,
+        rows: tuple[Row, ...],
+        columns: Mapping[str, Column | str],
+        spelled: Mapping[str, str] | None = None,
+        unit: float = 1,
+        test: Mapping[str, Part] | None = None,
+    ):
+        whole = {
+            metric: Column(column, unit) if isinstance(column, str) else column
+            for metric, column in columns.items()
+        }
+        values = (paper, name, caption, rows, whole, spelled or {}, unit, test or {})
+        for each, value in zip(fields(self), values):
+            object.__setattr__(self, each.name, value)
+        self._check()
+
+    def _check(self) -> None:
         seen = set()
         for row in self.rows:
             for key in [(row.name, row.labels, dataset) for dataset in row.measured_on]:
                 if key in seen:
                     raise ValueError(f"table {self.address} has two rows {', '.join(key)}.")
                 seen.add(key)
-        whole = {
-            name: Column(column, self.unit) if isinstance(column, str) else column
-            for name, column in self.columns.items()
-        }
-        object.__setattr__(self, "columns", whole)
         names = {row.name for row in self.rows}
-        for name, column in whole.items():
+        for name, column in self.columns.items():
             if column.against and column.against not in names:
                 raise ValueError(
                     f"table {self.address}: column {name!r} is against no row: {column.against!r}."

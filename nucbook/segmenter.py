@@ -79,16 +79,24 @@ class Segmenter:
     networks: Mapping[str, nn.Module]
     method: Method
     config: Any
-    card: Card | Mapping[str, Any] = field(default_factory=Card)
+    card: Card
 
-    def __post_init__(self):
-        if not isinstance(self.card, Card):
-            unknown = set(self.card) - {f.name for f in fields(Card)}
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        method: Method,
+        config: Any,
+        card: Card | Mapping[str, Any] = Card(),
+    ):
+        if not isinstance(card, Card):
+            unknown = set(card) - {f.name for f in fields(Card)}
             if unknown:
                 names = ", ".join(f.name for f in fields(Card))
                 raise ValueError(f"a model card has no field {sorted(unknown)[0]!r}; its fields are {names}.")
-            object.__setattr__(self, "card", Card(**self.card))
-        for network in self.networks.values():
+            card = Card(**card)
+        for name, value in {"networks": networks, "method": method, "config": config, "card": card}.items():
+            object.__setattr__(self, name, value)
+        for network in networks.values():
             network.eval()
 
     def __call__(self, image: np.ndarray) -> Prediction:

@@ -37,7 +37,7 @@ def compare(
     ours = _today(table, profile, measured(table, profile, results))
     theirs = _published(table, published() if printed is None else printed)
     index = _index(table, theirs, ours)
-    columns = {}
+    columns: dict[tuple[str, str], pd.Series] = {}
     for metric, column in table.columns.items():
         says = theirs[theirs.metric == metric].set_index(INDEX)[["value", "std"]].reindex(index)
         found = _cells(ours, column).reindex(index)

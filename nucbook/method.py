@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from nucbook.nuclei import Nuclei
+    from nucbook.profile import Configuration
     from nucbook.split import Parts
     from nucbook.training.fit import History
     from nucbook.training.stages import StageRunner
@@ -72,7 +73,7 @@ class Method:
     """
 
     name: str
-    config: type
+    config: type[Configuration]
     networks: Callable[[Any], dict[str, nn.Module]]
     maps: Callable[[Mapping[str, nn.Module], Tensor, Any], Any]
     decode: Callable[[Any, Any], np.ndarray | Nuclei]
@@ -110,7 +111,7 @@ def find(method: str | Method) -> Method:
     return importlib.import_module(f"nucbook.papers.{_module(method)}").METHOD
 
 
-def config_of(method: str) -> type:
+def config_of(method: str) -> type[Configuration]:
     """The configuration class of a method, without importing PyTorch. Raises UnknownMethod."""
     if method in _REGISTERED:
         return _REGISTERED[method].config

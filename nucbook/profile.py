@@ -16,6 +16,7 @@ from functools import cache
 from typing import (
     Annotated,
     Any,
+    ClassVar,
     Literal,
     Protocol,
     Self,
@@ -47,6 +48,8 @@ _JSON = {"None": "null", "True": "true", "False": "false"}  # as a user of Pytho
 class Configuration(Protocol):
     """A frozen dataclass with its three sizes; each field carries unit and source."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     @classmethod
     def paper(cls, dataset: str) -> Self:
         """The paper's values, which differ by data set."""
@@ -61,10 +64,11 @@ class Configuration(Protocol):
 
 
 C = TypeVar("C", bound=Configuration)
+T = TypeVar("T")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def configuration(cls: type) -> type:
+def configuration(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass that checks its values: types, ranges and spellings.
 
     Fields are annotated with plain types, `Literal`, the types above (`Count`, `Positive`, …) or another
@@ -74,7 +78,7 @@ def configuration(cls: type) -> type:
 
     def check(self: Any) -> None:
         for each in fields(self):
-            kind = _kinds(type(self))[each.name]
+            kind = _kinds(self.__class__)[each.name]
             object.__setattr__(self, each.name, _checked(kind, getattr(self, each.name), each.name))
 
     cls.__post_init__ = check  # type: ignore[attr-defined]
@@ -201,7 +205,7 @@ def _unknown(owner: str, name: str, there: Mapping[str, Any] | list[str]) -> str
 
 def _checked(kind: Any, value: Any, name: str) -> Any:
     """The value as the field's type holds it; texts are read as JSON where the type is not a text."""
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         if isinstance(value, kind):
             return value
         raise ValueError(f"{name} = {value!r}: wanted a {kind.__name__}.")

@@ -70,14 +70,29 @@ class UNet:
     @classmethod
     def short(cls, dataset: str) -> Self:
         """Real slides on two CPU cores, a quarter of an hour."""
-        small = {"encoder": "resnet18", "levels": 4, "crop": 160, "batch": 8, "init": "scratch"}
-        return cls(**small, steps=2000, learning_rate=2e-3)
+        return cls(
+            encoder="resnet18",
+            levels=4,
+            crop=160,
+            batch=8,
+            init="scratch",
+            steps=2000,
+            learning_rate=2e-3,
+        )
 
     @classmethod
     def quick(cls) -> Self:
         """Simulated tissue on two CPU cores, half a minute."""
-        small = {"encoder": "resnet18", "levels": 4, "crop": 96, "batch": 12, "init": "scratch"}
-        return cls(**small, steps=240, learning_rate=2e-3, warm_up=20)
+        return cls(
+            encoder="resnet18",
+            levels=4,
+            crop=96,
+            batch=12,
+            init="scratch",
+            steps=240,
+            learning_rate=2e-3,
+            warm_up=20,
+        )
 
 
 @configuration
@@ -129,8 +144,14 @@ class HoVerNet:
     @classmethod
     def short(cls, dataset: str) -> Self:
         """Real slides on two CPU cores, a quarter of an hour; half an hour with a teacher."""
-        small = {"encoder": "resnet18", "crop": 160, "init": "scratch"}
-        return replace(cls.paper(dataset), **small, steps=1_500, learning_rate=1e-3)
+        return replace(
+            cls.paper(dataset),
+            encoder="resnet18",
+            crop=160,
+            init="scratch",
+            steps=1_500,
+            learning_rate=1e-3,
+        )
 
     @classmethod
     def quick(cls) -> Self:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -115,7 +115,7 @@ class Sample:
             )
         return points
 
-    def _refuse(self, what: str, way_out: str):
+    def _refuse(self, what: str, way_out: str) -> NoReturn:
         raise InvalidSample(f"sample {self.name!r}: {what}; {way_out}.")
 
     @property
@@ -142,7 +142,7 @@ class Sample:
             return self.nuclei
         if self.instances is None:
             self._refuse("has no masks", "this needs a labelled sample")
-        return Nuclei.from_labels(self.instances, class_of=dict(self.class_of))
+        return Nuclei.from_labels(self.instances, class_of=self.class_of)
 
     @property
     def label_map(self) -> np.ndarray:
@@ -159,8 +159,9 @@ class Sample:
              and `valid`, which some data sets draw from the outlines.
         """
         if to == "nothing":
-            known = {"points": None, "class_of": {}, "valid": None}
-            return replace(self, instances=None, nuclei=None, annotated=None, **known)
+            return replace(
+                self, instances=None, nuclei=None, points=None, class_of={}, annotated=None, valid=None
+            )
         if to == "points":
             points = self.points
             if points is None:
@@ -230,7 +231,7 @@ def _cropped(nuclei: Nuclei, row: int, column: int, height: int, width: int) -> 
 
 def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """bool (N,): which points (N, 2), row and column, lie on a pixel of an image (H, W). NaN is nowhere."""
-    return ((points >= -0.5) & (points < np.array(shape) - 0.5)).all(1)
+    return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
 
 
 def to_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
@@ -243,7 +244,7 @@ def to_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
     """
     image = np.asarray(image)
     refuse = lambda what, way_out: _refuse_array(name, what, way_out)
-    said = []
+    said: list[str] = []
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or 0 in image.shape:
@@ -252,9 +253,11 @@ def to_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
     if image.shape[2] == 4:
         if (image[..., 3] != 255).any():
             refuse("it is partly transparent", "flatten it on white first")
-        image, _ = image[..., :3], said.append("opaque alpha dropped")
+        image = image[..., :3]
+        said.append("opaque alpha dropped")
     elif image.shape[2] == 1:
-        image, _ = np.repeat(image, 3, axis=2), said.append("grey repeated to RGB")
+        image = np.repeat(image, 3, axis=2)
+        said.append("grey repeated to RGB")
     elif image.shape[2] != 3:
         refuse(f"{image.shape[2]} channels", "choose three to show as RGB")
     if said:
@@ -325,5 +328,5 @@ def to_instances(labels: np.ndarray, name: str = "mask") -> np.ndarray:
     return labels
 
 
-def _refuse_array(name: str, what: str, way_out: str):
+def _refuse_array(name: str, what: str, way_out: str) -> NoReturn:
     raise InvalidSample(f"{name}: {what}; {way_out}.")

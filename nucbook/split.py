@@ -173,7 +173,8 @@ class Split:
         """Read what `save` wrote; raises InvalidSplit, naming the file, for anything else."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(*(_names(content[part]) for part in PARTS), how=content["how"])
+            labelled, unlabelled, validation, test = (_names(content[part]) for part in PARTS)
+            return cls(labelled, unlabelled, validation, test, content["how"])
         except (ValueError, KeyError, TypeError) as error:  # not JSON, not all there, not lists of names
             raise InvalidSplit(
                 f"{path} is not a split ({error!r}); write it anew with Split.save."
@@ -213,7 +214,7 @@ def _held_out(
 ) -> list[str]:
     """The units that a named fold holds out, after a look at all folds: each image in one, no unit in two."""
     image_of = {sample.name: str(sample.meta.get("image", sample.name)) for sample in samples}
-    images, fold_of = set(image_of.values()), {}
+    images, fold_of = set(image_of.values()), dict[str, int]()
     for number, part in enumerate(folds):
         for name in part:
             if name not in images:
@@ -240,8 +241,8 @@ def _held_out(
     return [unit for unit, numbers in folds_of.items() if fold in numbers]
 
 
-def _members(chosen: Iterable[str], units: Mapping[str, list[str]]) -> list[str]:
-    return sorted(name for unit in chosen for name in units[unit])
+def _members(chosen: Iterable[str], units: Mapping[str, list[str]]) -> tuple[str, ...]:
+    return tuple(sorted(name for unit in chosen for name in units[unit]))
 
 
 def _distinct(samples: Iterable[Sample]) -> Iterator[Sample]:
@@ -283,7 +284,7 @@ def _knowing(sample: Sample, what: str) -> Sample:
     )
 
 
-def _names(value: Any) -> list[str]:
+def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise TypeError(f"{value!r:.40} is no list of names")
-    return value
+    return tuple(value)

@@ -138,4 +138,6 @@ def _compare(report: CheckReport, part: str, expected: tuple[int, int] | None) -
 def _nuclei(sample: Sample) -> int:
     if sample.nuclei is not None:
         return len(sample.nuclei)
-    return 0 if sample.instances is None else np.count_nonzero(np.bincount(sample.instances.ravel())[1:])
+    if sample.instances is None:
+        return 0
+    return int(np.count_nonzero(np.bincount(sample.instances.ravel())[1:]))

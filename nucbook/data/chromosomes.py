@@ -186,7 +186,7 @@ def _photograph(rng: np.random.Generator, density: np.ndarray, stain: float) -> 
     haze = 0.06 * smoothstep(field(rng, shape, side / 6), -1, 2)
     density = density + stain * cv2.GaussianBlur(others, (0, 0), 1.2) + haze
 
-    light = rng.uniform(190, 245) * (1 + 0.04 * field(rng, shape, side)) * cv2.exp(-density)
+    light: np.ndarray = rng.uniform(190, 245) * (1 + 0.04 * field(rng, shape, side)) * cv2.exp(-density)
     light = cv2.GaussianBlur(light, (0, 0), side / 512 * rng.uniform(0.7, 1.3))
-    light += rng.uniform(1, 4) * rng.standard_normal(shape, dtype=np.float32)
+    light = light + rng.uniform(1, 4) * rng.standard_normal(shape, dtype=np.float32)
     return np.repeat(np.clip(light, 0, 255).astype(np.uint8)[..., None], 3, axis=2)

@@ -18,11 +18,12 @@ def nuclei(samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:
     classes   : class ids, 0 where unknown; only if one is known.
     layers    : (L, H, W), label maps on which no two instances overlap; only if some do.
     """
-    made = {"instances": [], "whole": [], "classes": [], "layers": []}
+    made: dict[str, list[np.ndarray]] = {"instances": [], "whole": [], "classes": [], "layers": []}
     for sample in samples:
         labels = sample.label_map
-        overlapping = sample.nuclei is not None
-        class_of = dict(enumerate(sample.nuclei.classes.tolist(), 1)) if overlapping else sample.class_of
+        class_of = sample.class_of
+        if sample.nuclei is not None:
+            class_of = dict(enumerate(sample.nuclei.classes.tolist(), 1))
         ids, ranks = np.unique(labels, return_inverse=True)
         classes = np.array([class_of.get(i, 0) if i else 0 for i in ids.tolist()], np.int32)
         made["classes"].append(classes[ranks].reshape(labels.shape))

@@ -224,5 +224,5 @@ def _picture(array: np.ndarray, kind: str, **options) -> bytes:
 
 def _npz(**columns: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    np.savez_compressed(stream, **columns)
+    np.savez_compressed(stream, **columns)  # type: ignore[arg-type]  # the stub takes a column for allow_pickle
     return stream.getvalue()

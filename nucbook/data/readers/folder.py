@@ -97,7 +97,7 @@ def _check_points(points: np.ndarray, shape: tuple[int, ...], path: Path) -> Non
 
 def _find_labels(folder: Path, pictures: set[Path]) -> dict[str, Path]:
     home = next((folder / name for name in ("labels", "masks") if (folder / name).is_dir()), folder)
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(home.iterdir()):
         if path.suffix.lower() in _LABELS and path not in pictures and not path.name.startswith("."):
             found.setdefault(_stem(path), path)

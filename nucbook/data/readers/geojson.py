@@ -59,8 +59,8 @@ def read_features(path: Path) -> Features:
             stacklevel=2,
         )
     outlined = [one for one in objects if one.geometry in _OUTLINES]
-    points = [ring for one in objects if one.geometry in _POINTS for ring in one.rings]
-    points = np.concatenate(points) if points else np.zeros((0, 2))
+    rings = [ring for one in objects if one.geometry in _POINTS for ring in one.rings]
+    points = np.concatenate(rings) if rings else np.zeros((0, 2))
     _refuse_regions(path, outlined, points)
     if outlined and len(points):
         _refuse_strays(path, outlined, points)
@@ -115,7 +115,8 @@ def _with_children(features: list) -> Iterator[Any]:
 
 def _rings(shape: Mapping[str, Any]) -> Rings:
     """The rings of an outline, the points as one, nothing for other geometries."""
-    match shape["type"], shape.get("coordinates"):
+    coordinates: Any = shape.get("coordinates")
+    match shape["type"], coordinates:
         case "Polygon", rings:
             return [_vertices(ring) for ring in rings]
         case "MultiPolygon", polygons:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
@@ -35,8 +35,9 @@ def read_array(path: Path, content: BinaryIO | None = None, indices: bool = Fals
         return read_npy(path)
     try:
         with Image.open(content or path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise UnreadableFile(path, f"it holds {image.n_frames} pictures", "save one picture a file")
+            pictures = getattr(image, "n_frames", 1)
+            if pictures > 1:
+                raise UnreadableFile(path, f"it holds {pictures} pictures", "save one picture a file")
             if image.mode in _COLOUR and any(";16" in str(tile.args) for tile in image.tile):
                 return _read_deep(path, content)
             mode = "RGBA" if "transparency" in image.info else _RGB_OF.get(image.mode, image.mode)
@@ -74,7 +75,7 @@ def read_labels(path: Path) -> np.ndarray:
         raise _renamed(path, error) from error
 
 
-def read_npy(path: Path, mmap_mode: str | None = None) -> np.ndarray:
+def read_npy(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     """A .npy array without pickled objects; raises UnreadableFile."""
     try:
         return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)

@@ -49,7 +49,7 @@ def _classes(content: Mapping[str, Any], instances: np.ndarray, path: Path) -> d
         classes = np.ravel(content["inst_type"])
         if len(classes) != len(ids) and len(classes) == instances.max(initial=0):
             ids = np.arange(1, len(classes) + 1)  # a row was kept for an id without pixels
-    elif np.shape(content.get("type_map")) == instances.shape:
+    elif np.shape(content.get("type_map", 0)) == instances.shape:
         class_at = np.zeros(instances.max(initial=0) + 1, np.int64)
         class_at[instances] = content["type_map"]  # any pixel of an instance has its class
         classes = class_at[ids]

@@ -10,6 +10,7 @@ From the slide glass up: a layout of epithelium, lumina, vessels and fat, nuclei
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from itertools import count
 
 import numpy as np
@@ -72,7 +73,7 @@ def simulate(
 
 
 FEWEST = 20  # nuclei in a tile of the benchmark; real sets are picked for many, too
-PARTS = {  # organ: patients; each patient gives one tile
+PARTS: dict[str, dict[str, Sequence[int]]] = {  # organ: patients; each patient gives one tile
     "train": dict.fromkeys(("breast", "kidney", "liver", "prostate"), range(1, 13)),
     "validation": dict.fromkeys(("breast", "kidney", "prostate"), (13, 14)),
     "test": dict.fromkeys(("breast", "kidney", "bladder", "colon", "stomach", "lung"), (15, 16)),

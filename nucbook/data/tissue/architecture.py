@@ -41,7 +41,7 @@ def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[i
     share = np.clip(organ.epithelium + rng.normal(more, 0.3), 0, 0.85 if glandular else 1) * (not bare)
     epithelium = nest > (np.quantile(nest[::4, ::4], 1 - share) if share < 1 else -np.inf)
     if epithelium.all():  # no pixel to measure the distance from
-        depth = np.full(shape, 1e3, np.float32)
+        depth: np.ndarray = np.full(shape, 1e3, np.float32)
     else:
         depth = cv2.distanceTransform(epithelium.astype(np.uint8), cv2.DIST_L2, 5)
     wobble = field(rng, shape, 12)
@@ -96,7 +96,7 @@ def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[i
 def _fat_cells(rng: np.random.Generator, shape: tuple[int, int], step: int = 4) -> np.ndarray:
     """Px from the membranes between fat cells into them; a foam: cells round a lattice of points."""
     pitch = rng.uniform(70, 240)
-    outer = tuple(int(side + 3 * pitch) for side in shape)
+    outer = int(shape[0] + 3 * pitch), int(shape[1] + 3 * pitch)
     centres = lattice(rng, outer, pitch) - 1.5 * pitch  # those outside shape those at the border
     coarse = np.mgrid[0 : shape[0] + step : step, 0 : shape[1] + step : step].reshape(2, -1).T
     distance, nearest = cKDTree(centres).query(coarse, k=3)
@@ -170,8 +170,8 @@ def place(organ: Organ, slide: Slide, rng: np.random.Generator, layout: Layout) 
             centre = lattice(rng, shape, 1.5 * radius)
             rows, columns = centre.astype(int).T
             cell = (1.5 * radius) ** 2 * per_pixel
-            chance = layout.plenty * organ.lymphocytes * cell
-            chance = chance * np.where(layout.depth[rows, columns] > 0, 0.15, 1)
+            inside = np.where(layout.depth[rows, columns] > 0, 0.15, 1)
+            chance = layout.plenty * organ.lymphocytes * cell * inside
             chance = np.maximum(chance, clusters[rows, columns] * (layout.depth[rows, columns] < 4))
             keep = (rng.random(len(centre)) < chance) & (layout.empty[rows, columns] < 0.5)
             angle, scatter = np.zeros(len(centre)), 3.0

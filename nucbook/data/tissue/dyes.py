@@ -52,7 +52,7 @@ def surroundings(slide: Slide, rng: np.random.Generator, layout: Layout, near: T
     own *= np.where(rng.random(count) < 0.75, 1 - slide.clear, 1)
     cytoplasm = own[cell] * grains
     cytoplasm *= 1 - slide.foam * smoothstep(field(rng, shape, rng.uniform(2, 7)), 0.2, 1.2)
-    borders = np.zeros(shape, np.float32)
+    borders: np.ndarray = np.zeros(shape, np.float32)
     borders[:, 1:] = cell[:, 1:] != cell[:, :-1]
     borders[1:] += cell[1:] != cell[:-1]
     borders = cv2.GaussianBlur(borders, (0, 0), 0.9)

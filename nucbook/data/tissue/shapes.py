@@ -111,13 +111,13 @@ def paint(nuclei: Placed, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarra
     low = np.maximum(np.floor(nuclei.outline.min(1)).astype(int), 0)
     high = np.ceil(nuclei.outline.max(1)).astype(int) + 1
     rows, columns = np.ascontiguousarray(nuclei.probe.transpose(2, 0, 1))
-    kept = []
+    kept: list[int] = []
     for i, ((r0, c0), (r1, c1)) in enumerate(zip(low.tolist(), high.tolist())):
         if r1 <= 0 or c1 <= 0 or labels[rows[i], columns[i]].any():
             continue
         window = labels[r0:r1, c0:c1]
         before = window.copy() if window.any() else None
-        cv2.fillPoly(labels, polygons[i : i + 1], len(kept) + 1, shift=4)
+        cv2.fillPoly(labels, [polygons[i]], len(kept) + 1, shift=4)
         kept.append(i)
         if before is not None:
             covered = (before != 0) & (window == len(kept))

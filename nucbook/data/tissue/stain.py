@@ -59,10 +59,10 @@ def photograph(rng: np.random.Generator, amounts: Sequence[np.ndarray], optics: 
     """
     shape = amounts[0].shape
     image = np.empty((*shape, 3), np.uint8)
-    grain = rng.standard_normal(shape, dtype=np.float32)
+    grain: np.ndarray = rng.standard_normal(shape, dtype=np.float32)
     if optics.grain > 0.5:
         grain = cv2.GaussianBlur(grain, (0, 0), optics.grain)
-        grain /= 0.28 / optics.grain  # a Gaussian of σ keeps 1 / (2σ√π) of white noise
+        grain = grain / (0.28 / optics.grain)  # a Gaussian of σ keeps 1 / (2σ√π) of white noise
     grain *= optics.noise
     for channel in range(3):
         density = sum(amount * dye for amount, dye in zip(amounts, optics.dyes[:, channel]))
@@ -79,10 +79,13 @@ def _focus(light: np.ndarray, optics: Optics, channel: int) -> np.ndarray:
     light = cv2.warpAffine(light, move, light.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     light = cv2.GaussianBlur(light, (0, 0), optics.blur)
     if optics.sharpen:
-        light += optics.sharpen * (light - cv2.GaussianBlur(light, (0, 0), 1.2 + optics.blur / 2))
+        blurred = cv2.GaussianBlur(light, (0, 0), 1.2 + optics.blur / 2)
+        light = light + optics.sharpen * (light - blurred)
     return light
 
 
 def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     _, code = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    assert decoded is not None  # None is for broken files
+    return np.ascontiguousarray(decoded[..., ::-1])

@@ -82,7 +82,8 @@ def _slope(values: np.ndarray, right: int, down: int) -> np.ndarray:
 
 def _unit(values: np.ndarray) -> np.ndarray:
     """Stretched to [0, 1]; 0 everywhere where they are all the same."""
-    return cv2.normalize(values, None, 0, 1, cv2.NORM_MINMAX, cv2.CV_32F)
+    # The stub has no `dst=None`, by which OpenCV makes a new array.
+    return cv2.normalize(values, None, 0, 1, cv2.NORM_MINMAX, cv2.CV_32F)  # type: ignore[call-overload]
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:

@@ -45,18 +45,18 @@ def mean_shift(embeddings: Tensor, bandwidth: float, max_steps: int = 300) -> tu
         return torch.zeros(0, dtype=torch.long, device=embeddings.device), embeddings
 
     cloud = _Cloud(embeddings, bandwidth)
-    modes, counts = [], []
+    climbed, counts = [], []
     lacking = torch.arange(len(embeddings), device=embeddings.device)
     while len(lacking):
         spread = torch.arange(min(AT_ONCE, len(lacking)), device=lacking.device)
         starts = cloud.points[lacking[spread * len(lacking) // len(spread)]]
         starts = starts[_first_of_each(starts, 1)]  # neighbours would meet on the way
         found, full = cloud.climb(starts, max_steps)
-        modes.append(found)
+        climbed.append(found)
         counts.append(full)
         for places, radius in ((found, 1), (starts, BESIDE)):
             lacking = lacking[cloud.far(places, lacking, radius)]
-    modes = _merge(torch.cat(modes), torch.cat(counts))
+    modes = _merge(torch.cat(climbed), torch.cat(counts))
     return cloud.nearest(modes), cloud.place(modes)
 
 

@@ -86,7 +86,7 @@ def centred_in(nuclei: Nuclei, core: tuple[int, int, int, int]) -> np.ndarray:
     A core of pixels a to b − 1 spans a − 0.5 to b − 0.5, so that cores share no point.
     """
     first, last = np.array(core[:2]) - 0.5, np.array(core[2:]) - 0.5
-    return ((nuclei.centroids >= first) & (nuclei.centroids < last)).all(1)
+    return np.all((nuclei.centroids >= first) & (nuclei.centroids < last), axis=1)
 
 
 def _warn_of_cut(nuclei: Nuclei, view: tuple[int, int, int, int]):

@@ -103,9 +103,9 @@ def _merge_shallow(basins: np.ndarray, markers: np.ndarray, height: np.ndarray, 
         return i
 
     for k in np.argsort(-passes, kind="stable"):
-        a, b = find(first[k]), find(second[k])
-        if a != b and min(peak[a], peak[b]) - passes[k] < valley:
-            lower, higher = (a, b) if peak[a] < peak[b] else (b, a)
+        one, other = find(int(first[k])), find(int(second[k]))
+        if one != other and min(peak[one], peak[other]) - passes[k] < valley:
+            lower, higher = (one, other) if peak[one] < peak[other] else (other, one)
             owner[lower] = higher
     return np.array([find(i) for i in range(count)], np.int32)[basins]
 

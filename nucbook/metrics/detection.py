@@ -71,8 +71,9 @@ def evaluate_detections(
     """
     if by not in _IOU_OF:
         raise ValueError(f"by {by!r}? One of {', '.join(map(repr, _IOU_OF))}.")
-    thresholds = np.asarray(thresholds, float)
-    truth_class, predicted_class, scores, hits = [], [], [], [np.zeros((len(thresholds), 0), bool)]
+    levels = np.asarray(thresholds, float)
+    truth_class: list[int] = []
+    classes, scores, hits = [np.zeros(0, int)], [np.zeros(0)], [np.zeros((len(levels), 0), bool)]
     for i, (truth, prediction, *valid) in enumerate(pairs):
         try:
             truth, prediction, meets = _IOU_OF[by](
@@ -81,18 +82,19 @@ def evaluate_detections(
         except InvalidPair as error:
             raise InvalidPair(f"pair {i}: {error}") from None
         if not by_class:
-            truth, prediction = replace(truth, classes=None), replace(prediction, classes=None)
+            truth, prediction = (replace(side, classes=np.zeros(len(side))) for side in (truth, prediction))
         rows = _best_of_each_class(prediction, max_detections)
         truth_class.extend(truth.classes.tolist())
-        predicted_class.extend(prediction.classes[rows].tolist())
-        scores.extend(prediction.scores[rows].tolist())
-        hits.append(_choose(rows, truth, prediction, meets, thresholds))
-    predicted_class, scores, hits = np.array(predicted_class), np.array(scores), np.concatenate(hits, axis=1)
+        classes.append(prediction.classes[rows])
+        scores.append(prediction.scores[rows])
+        hits.append(_choose(rows, truth, prediction, meets, levels))
+    predicted_class, confidence = np.concatenate(classes), np.concatenate(scores)
+    found = np.concatenate(hits, axis=1)
     per_class = {}
     for class_id, count in sorted(Counter(truth_class).items()):
         own = np.flatnonzero(predicted_class == class_id)
-        own = own[np.argsort(-scores[own], kind="stable")]
-        values = [_average_precision(hit, count) for hit in hits[:, own]]
+        own = own[np.argsort(-confidence[own], kind="stable")]
+        values = [_average_precision(hit, count) for hit in found[:, own]]
         named = {f"ap{100 * threshold:.0f}": value for threshold, value in zip(thresholds, values)}
         per_class[class_id] = {"ap": float(np.mean(values)), **named}
     keys = ["ap", *(f"ap{100 * threshold:.0f}" for threshold in thresholds)]

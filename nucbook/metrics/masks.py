@@ -57,7 +57,8 @@ class Masks:
     def foreground(self) -> tuple[int, int, int]:
         """Pixels covered by any row of the truth, of the prediction, of both."""
         truth, prediction = _covered(self.truth), _covered(self.prediction)
-        return tuple(int(np.count_nonzero(pixels)) for pixels in (truth, prediction, truth & prediction))
+        count = lambda pixels: int(np.count_nonzero(pixels))
+        return count(truth), count(prediction), count(truth & prediction)
 
     def in_pieces(self) -> Masks:
         """The same masks, each 8-connected piece of a row a row of its own."""
@@ -84,7 +85,7 @@ def _shared(mask: np.ndarray, box: list[int], other: np.ndarray, other_box: list
     if top >= bottom or left >= right:  # the boxes only touch
         return 0
     window = lambda mask, box: mask[top - box[0] : bottom - box[0], left - box[1] : right - box[1]]
-    return np.count_nonzero(window(mask, box) & window(other, other_box))
+    return int(np.count_nonzero(window(mask, box) & window(other, other_box)))
 
 
 def _covered(nuclei: Nuclei) -> np.ndarray:

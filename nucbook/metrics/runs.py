@@ -69,7 +69,11 @@ class Runs:
     def foreground(self) -> tuple[int, int, int]:
         """Pixels covered by the truth, by the prediction, by both."""
         truth, prediction = self.truth > 0, self.prediction > 0
-        return tuple(int(self.length @ side) for side in (truth, prediction, truth & prediction))
+        return (
+            int(self.length @ truth),
+            int(self.length @ prediction),
+            int(self.length @ (truth & prediction)),
+        )
 
     def in_pieces(self) -> Runs:
         """The same runs, each 8-connected piece of an id with an id of its own."""

@@ -57,6 +57,9 @@ class Encoder(nn.Module):
     Parameter names are torchvision's, so its weights load as they are.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str = "resnet18", levels: int = 5):
         super().__init__()
         if name not in CHANNELS:
@@ -97,12 +100,13 @@ def initialise(encoder: nn.Module, init: str) -> str:
         raise ValueError(f"init {init!r}? One of {', '.join(INITS)}.")
     if init == "scratch":
         return init
+    name = str(encoder.name)
     try:
-        state = _imagenet(encoder.name) if init == "imagenet" else load_file(tissue_weights(encoder.name))
+        state = _imagenet(name) if init == "imagenet" else load_file(tissue_weights(name))
     except OSError as error:
         warnings.warn(
-            f"{init} weights for {encoder.name} cannot be had ({error}); "
-            f"this network starts from scratch. To change that, {_way_out(encoder.name, init)}.",
+            f"{init} weights for {name} cannot be had ({error}); "
+            f"this network starts from scratch. To change that, {_way_out(name, init)}.",
             stacklevel=2,
         )
         return "scratch"
@@ -184,7 +188,7 @@ def weights_identity(name: str, init: str) -> str | None:
 
 def save_tissue_weights(encoder: nn.Module, path: Path | None = None) -> Path:
     """Store an encoder in half precision for `initialise(…, "tissue")`; returns the file."""
-    path = path or tissue_weights(encoder.name)
+    path = path or tissue_weights(str(encoder.name))
     path.parent.mkdir(parents=True, exist_ok=True)
     half = {
         name: (value.half() if value.is_floating_point() else value).contiguous().cpu()

@@ -68,6 +68,9 @@ class PreactivatedEncoder(nn.Module):
 
     name, stride, channels = "resnet50", 8, BOTTLENECK[1:]
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self):
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)

@@ -78,6 +78,9 @@ class LiteEncoder(nn.Module):
 
     name = "lite0"
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, levels: int = 5):
         super().__init__()
         if not 1 <= levels <= len(SCALES):

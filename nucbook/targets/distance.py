@@ -72,14 +72,15 @@ def _distances_by_crops(labels: Tensor, normalise: bool) -> Tensor:
     diagonal = np.hypot(*maps.shape[1:])
     for image, result in zip(maps, out):
         for i, window in _windows(image):
-            window = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in window)  # with its rim
-            mask = image[window] == i
+            # With the pixels around it, of which the nearest are the background.
+            around = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in window)
+            mask = image[around] == i
             distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
             # Its last bit depends on where the array lies in memory. Squared distances are whole numbers,
             # so the root of the nearest one is exact, and a resumed training equals an unbroken one.
             distance = np.sqrt(np.rint(distance * distance))
             np.minimum(distance, diagonal, out=distance)
-            result[window] += distance / distance.max() if normalise else distance
+            result[around] += distance / distance.max() if normalise else distance
     return torch.from_numpy(out)
 
 

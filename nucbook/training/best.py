@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -22,8 +23,10 @@ class Best:
     judge: Callable[[nn.Module], float]
     every: int
 
-    def __post_init__(self):
-        object.__setattr__(self, "_worth", [])  # of the best so far; no part of a run's name
+    @cached_property
+    def _worth(self) -> list[float]:
+        """Of the best so far; empty before the first judgement. No field: it is no part of a run's name."""
+        return []
 
     def update(self, best: nn.Module, network: nn.Module, step: int):
         """Judge `network` after a step, counted from 0, and copy its weights if it is better."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def fit(
                 bar.set_postfix(loss=f"{row['loss']:.4g}")
                 pending = []
             if history.step % checkpoint_every == 0 and history.step < steps:
-                pending = keeper.save(history, pending)
+                pending = list(keeper.save(history, pending))
 
         bar.close()
         if not history.finished:
@@ -173,7 +174,7 @@ def total(losses: Mapping[str, Tensor], step: int, stage: str) -> Tensor:
     if not any(loss.requires_grad for loss in losses.values()):
         names = ", ".join(losses) or "none was returned"
         raise ValueError(f"{where}: no loss depends on a weight that learns ({names}).")
-    return sum(loss.reshape(()) for loss in losses.values())
+    return reduce(torch.add, (loss.reshape(()) for loss in losses.values()))
 
 
 def _shapes(network: nn.Module) -> dict[str, list[int]]:

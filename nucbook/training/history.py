@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+Losses = Mapping[str, Tensor | float]  # of one optimiser step, by name
+
 
 class NotFinite(ArithmeticError):
     """A loss became infinite or NaN; the message names the step and the loss."""
@@ -36,9 +38,7 @@ class History:
         return pd.DataFrame(self.rows, columns=None if self.rows else ["step", "loss"]).set_index("step")
 
 
-def mean_losses(
-    pending: Sequence[Mapping[str, Tensor | float]], last: int, order: Sequence[tuple[str, str]]
-) -> dict[str, float]:
+def mean_losses(pending: Sequence[Losses], last: int, order: Sequence[tuple[str, str]]) -> dict[str, float]:
     """The mean of each loss over the optimiser steps that had it; "loss" is the mean total, added over turns.
 
     pending : losses of each optimiser step of the last rounds.
@@ -67,7 +67,7 @@ def mean_losses(
     return {"loss": math.fsum(map(mean, totals.values())), **{name: mean(columns[name]) for name in names}}
 
 
-def as_numbers(pending: Sequence[Mapping[str, Tensor | float]]) -> list[dict[str, float]]:
+def as_numbers(pending: Sequence[Losses]) -> list[dict[str, float]]:
     """Losses as floats, brought from the device in one go."""
     losses_so_far = [loss for losses in pending for loss in losses.values()]
     tensors = [loss.reshape(()).float() for loss in losses_so_far if isinstance(loss, Tensor)]

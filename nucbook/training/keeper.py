@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from nucbook.training import checkpoint as checkpoints
-from nucbook.training.history import History, as_numbers, mean_losses
+from nucbook.training.history import History, Losses, as_numbers, mean_losses
 from nucbook.training.prepare import Models
 
 
@@ -31,7 +30,7 @@ class Keeper:
     identity: Mapping[str, str]
     order: Sequence[tuple[str, str]]
 
-    def resume(self) -> tuple[History, list[dict[str, float]]]:
+    def resume(self) -> tuple[History, list[Losses]]:
         """The history so far and the losses since its last row; weights and optimisers are put back."""
         found = None if self.folder is None else checkpoints.load(self.folder, self.identity)
         if found is None:
@@ -42,7 +41,7 @@ class Keeper:
             self.accelerator.scaler.load_state_dict(rest["scaler"])
         return History(**rest["history"]), rest["pending"]
 
-    def save(self, history: History, pending: Sequence[Mapping[str, Tensor]]) -> list[dict[str, float]]:
+    def save(self, history: History, pending: Sequence[Losses]) -> list[dict[str, float]]:
         """Write a checkpoint and return the losses since the last row as numbers; raises NotFinite instead of
         keeping weights that such a loss has spoilt."""
         if pending:

@@ -45,7 +45,7 @@ def learn(
     """
     torch.manual_seed(runner.seed)
     network = build()
-    began = initialise(network.encoder, init)
+    began = initialise(network.get_submodule("encoder"), init)
     averages = dict(averages or {})
     models = {name: network} | {other: copy.deepcopy(network) for other in averages}
     history = runner.fit(step, models, batches, averages=averages, **options)

@@ -201,6 +201,6 @@ def randomness(seed: int, stage: str, step: int, process: int = 0) -> torch.Gene
 
 def on_device(batch: Any, where: torch.device) -> Any:
     """A batch on its device: tensors, sequences, mappings, dataclasses, objects with `.to`."""
-    if is_dataclass(batch) and not hasattr(batch, "to"):
+    if is_dataclass(batch) and not isinstance(batch, type) and not hasattr(batch, "to"):
         return replace(batch, **{f.name: on_device(getattr(batch, f.name), where) for f in fields(batch)})
     return send_to_device(batch, where, non_blocking=True)

@@ -74,7 +74,7 @@ def match(
     ids, places, areas = zip(*map(centroids, (teacher, student)))
     if unit is None:
         unit = np.sqrt(np.concatenate(areas) / np.pi).mean() if any(map(len, ids)) else 1.0
-    found = assign(*places, radius * unit)
+    found = assign(places[0], places[1], radius * unit)
     return np.stack([ids[0][found[:, 0]], ids[1][found[:, 1]]], 1)
 
 

@@ -65,7 +65,7 @@ class Priors:
         """
         if target is not None and target not in CATALOG and target not in SIMULATED:
             raise ValueError(f"no data set {target!r} in the catalogue; say None for images of your own.")
-        rows, sources = [np.zeros((0, len(PROPERTIES)))], {}
+        rows, sources = [np.zeros((0, len(PROPERTIES)))], dict[str, None]()
         for sample in samples:
             _refuse_shared(sample, target, patients)
             if sample.mpp is None:

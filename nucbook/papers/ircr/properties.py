@@ -94,7 +94,7 @@ def _perimeters(ranks: np.ndarray) -> np.ndarray:
     """float64 (N,), pixels: how often lines in four directions cross each outline (Crofton's formula)."""
     width = ranks.shape[1] + 2
     flat = np.pad(ranks, 1).ravel()  # padded, so that no line runs on into the next row
-    crossings = 0
+    crossings: np.ndarray = np.zeros(1)
     for step, spacing in ((1, 1), (width, 1), (width - 1, 0.5**0.5), (width + 1, 0.5**0.5)):
         at = np.flatnonzero(flat[step:] != flat[:-step])
         crossings = crossings + spacing * np.bincount(np.concatenate([flat[at], flat[at + step]]))

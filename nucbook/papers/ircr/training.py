@@ -73,31 +73,38 @@ def step(
     """One training step: Eq. 14. Terms of weight 0 are not computed.
 
     What the teacher sees is decoded and scored in a thread while the student's maps are computed.
+    Raises ValueError for a weight of PIAC without priors.
     """
+    if config.piac and priors is None:
+        raise ValueError("PIAC scores nuclei by priors, and there are none; fit them, or take piac=0.")
     teacher = teacher_maps(models, views)
     valid = views.unlabelled.valid
     # To the host before the student's work is queued.
-    maps, pixels, inside = (thing.cpu() for thing in (teacher, views.unlabelled.image, valid))
-    pixels, inside = pixels.numpy(), inside.numpy()
+    maps, pixels, inside = teacher.cpu(), views.unlabelled.image.cpu().numpy(), valid.cpu().numpy()
+    scored_by = priors if config.piac else None
 
     def read() -> tuple[np.ndarray, np.ndarray | None]:
         labels = nuclei(maps, inside)
-        return labels, weights(labels, pixels, inside, priors, config, mpp) if config.piac else None
+        trusted = None if scored_by is None else weights(labels, pixels, inside, scored_by, config, mpp)
+        return labels, trusted
 
     with ThreadPoolExecutor(1, thread_name_prefix="teacher") as beside:
         ahead = beside.submit(read) if config.piac or config.miac else None
         losses, student = student_maps(models, views)
         if config.consistency:
             losses["consistency"] = config.consistency * consistency_loss(student, teacher, valid)
-        if ahead is not None:
-            labels, trusted = ahead.result()
-    if config.piac:
-        trusted = torch.from_numpy(trusted).to(student.device, non_blocking=True)
-        losses["piac"] = config.piac * piac_loss(student, teacher, trusted)
+        if ahead is None:
+            return losses
+        labels, trusted = ahead.result()
+    if trusted is not None:
+        factors = torch.from_numpy(trusted).to(student.device, non_blocking=True)
+        losses["piac"] = config.piac * piac_loss(student, teacher, factors)
     if config.miac:
         pairs = match_batch(labels, nuclei(student, inside), config.radius).to(student.device)
-        known = (each * valid[:, None] for each in (student, teacher))  # boundaries reach beyond
-        losses["miac"] = config.miac * miac_loss(*known, pairs, config.beta, config.union)
+        known = valid[:, None]  # boundaries reach beyond
+        losses["miac"] = config.miac * miac_loss(
+            student * known, teacher * known, pairs, config.beta, config.union
+        )
     return losses
 
 
@@ -112,7 +119,9 @@ def instance_aware(
     mpp: float | None,
 ) -> Learned:
     """The student; `start` names the weights it starts from, `priors` are as `asdict` makes them."""
-    taught = partial(step, config=config, priors=Priors(**priors) if priors else None, mpp=mpp)
+    taught = partial(step, config=config, priors=Priors(**priors) if priors else None)
+    if mpp is not None:  # areas are measured for PIAC alone
+        taught = partial(taught, mpp=mpp)
     batches, patches = views_of(config, labelled, unlabelled), len(labelled) + len(unlabelled)
     teacher = Average("hovernet", config.alpha)
     return hovernet.learnt(runner, config.hovernet, taught, batches, patches, teacher)
@@ -142,14 +151,14 @@ def resolution(samples: Sequence[Sample]) -> float:
     Scanners of one magnification differ by a few per cent, less than crops are zoomed by. Raises
     InvalidSample where it is unknown, or the largest is more than a tenth above the smallest.
     """
-    known = {sample.mpp for sample in samples}
-    if None in known or max(known) > 1.1 * min(known):
-        found = ", ".join(sorted(map(str, known)))
+    known = [sample.mpp for sample in samples if sample.mpp is not None]
+    if len(known) < len(samples) or max(known) > 1.1 * min(known):
+        found = ", ".join(sorted({str(sample.mpp) for sample in samples}))
         raise InvalidSample(
             f"the samples' micrometres per pixel are {found}, and areas are scored in µm²: scale all images "
             "to one resolution and name it (`--mpp`), or train with piac=0."
         )
-    return float(np.median([sample.mpp for sample in samples]))
+    return float(np.median(known))
 
 
 def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
@@ -163,7 +172,7 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
     priors, mpp = None, None
     if config.piac:
         mpp = resolution(everything)
-        sources = {s.meta.get("dataset") for s in everything} & {*CATALOG, *SIMULATED}
+        sources = {*CATALOG, *SIMULATED} & {s.meta.get("dataset") for s in everything}
         target = min(sources, default=None)  # None for images of one's own
         patients = sorted({s.meta["patient"] for s in everything if s.meta.get("patient")})
         simulator = tissue.simulator() if "tissue" in config.external else None

@@ -8,7 +8,8 @@ from typing import Any
 
 from nucbook.rows import Row, Table
 
-COMPONENTS = {"grouping": "components", "threshold": 0.5}  # SPN alone: connected components of its foreground
+# SPN alone: connected components of its foreground.
+COMPONENTS: dict[str, Any] = {"grouping": "components", "threshold": 0.5}
 FOLDS = json.loads(files(__package__).joinpath("folds.json").read_text(encoding="utf-8"))
 COLUMNS = {"IoU": "iou", "F1": "dice", "Dice_obj": "object_dice", "AJI": "aji_qu", "AJI (Kumar)": "aji"}
 SPELLED = {"kumar": "MultiOrgan", "tnbc": "TNBC"}

@@ -77,7 +77,7 @@ def partial_labels(
     """What is known of the pixels of each sample: uint8 (H, W), BACKGROUND, NUCLEUS or IGNORED."""
     if config.supervision == "masks":
         return {"mask": [(sample.label_map > 0).astype(np.uint8) for sample in samples]}
-    made = {"voronoi": [], "cluster": []}
+    made: dict[str, list[np.ndarray]] = {"voronoi": [], "cluster": []}
     for sample, points in zip(samples, clicked(config, samples, runner.seed)):
         features = (
             label.qu_features(sample.image, points, config.max_distance)
@@ -206,13 +206,13 @@ def clicked(config: Config, samples: Sequence[Sample], seed: int) -> list[np.nda
     """
     made = []
     for number, sample in enumerate(samples):
-        if sample.points is None and not sample.labelled:
+        known = sample.weaken("points") if sample.labelled else sample
+        if known.points is None:
             raise InvalidSample(
                 f"{sample.name}: has neither points nor masks; click its nuclei, or leave it out."
             )
-        points = sample.weaken("points").points if sample.labelled else sample.points
         rng = np.random.default_rng([seed, number])
-        made.append(label.disturbed(points, sample.shape, rng, config.jitter, config.missing))
+        made.append(label.disturbed(known.points, sample.shape, rng, config.jitter, config.missing))
     return made
 
 

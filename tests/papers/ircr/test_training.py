@@ -102,6 +102,11 @@ def test_a_term_of_weight_nought_is_not_there(priors):
     assert names(piac=0.0, miac=0.0, consistency=1.0) == {"consistency"}
 
 
+def test_a_weight_of_piac_asks_for_priors():
+    with pytest.raises(ValueError, match="there are none; fit them, or take piac=0"):
+        step(Models(hovernet=Says(MANY), teacher=Says(MANY)), seen(MANY), TINY, None)
+
+
 def test_what_is_not_valid_holds_no_nucleus_and_no_weight(priors):
     maps = hovernet.feature_maps(*Says(MANY)(torch.zeros(2, 3, 64, 64)))
     half = VALID.clone()

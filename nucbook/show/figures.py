@@ -42,7 +42,7 @@ COLOURS = {
     "grey": "#7F7F7F",
 }
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.figsize": (WIDTH, 2.8),
     "figure.dpi": 120,
     "figure.constrained_layout.use": True,
@@ -64,7 +64,7 @@ STYLE = {
 
 def use_style() -> None:
     """Set the look of the book for the figures that follow; the first cell of a chapter calls it."""
-    plt.rcParams.update(STYLE)
+    plt.style.use(STYLE)
 
 
 def label_map(labels: np.ndarray | Nuclei) -> np.ndarray:
@@ -123,11 +123,16 @@ def overlay(
     labels : label map (H, W) or Nuclei; by default the truth of the sample.
     colour : one for all, or one an instance, in the order of ids.
     width  : of the outline, points.
+
+    Raises ValueError for an image without labels.
     """
     axes = axes or _square_axes()
+    if isinstance(image, Sample):
+        labels = image.truth if labels is None else labels
+        image = image.image
     if labels is None:
-        labels = image.truth
-    axes.imshow(image.image if isinstance(image, Sample) else image)
+        raise ValueError("an image alone has no outlines; give labels, or a sample.")
+    axes.imshow(image)
     _outline(axes, labels, colour, width)
     axes.set_title(title)
     axes.axis("off")
@@ -153,7 +158,8 @@ def compare(
     """
     axes = axes or _square_axes()
     if isinstance(truth, Sample):
-        truth, image = truth.truth, truth.image if image is None else image
+        image = truth.image if image is None else image
+        truth = truth.truth
     axes.imshow(np.full((*truth.shape, 3), 255, np.uint8) if image is None else image)
     if by == "pixel":
         axes.imshow(_confusion(truth, prediction))
@@ -175,8 +181,14 @@ def compare(
     if legend:
         keys = ("matched", "missed", "false")
         patches = [Patch(color=COLOURS[key], label=name) for key, name in zip(keys, names)]
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": 3}
-        axes.legend(handles=patches, handlelength=1, columnspacing=1, **below)
+        axes.legend(
+            handles=patches,
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            ncols=3,
+            handlelength=1,
+            columnspacing=1,
+        )
     return axes
 
 
@@ -246,8 +258,15 @@ def scale_bar(axes: Axes, mpp: float, micrometres: float = 20) -> Axes:
     rim = [withStroke(linewidth=3, foreground="white")]  # legible on dark tissue too
     axes.plot([x, x + length], [y, y], color="white", linewidth=5, solid_capstyle="butt")
     axes.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
-    place = {"ha": "center", "va": "bottom", "fontsize": 9, "path_effects": rim}
-    axes.text(x + length / 2, y - 0.02 * span, f"{micrometres:g} µm", **place)
+    axes.text(
+        x + length / 2,
+        y - 0.02 * span,
+        f"{micrometres:g} µm",
+        ha="center",
+        va="bottom",
+        fontsize=9,
+        path_effects=rim,
+    )
     return axes
 
 
@@ -281,7 +300,7 @@ def _ids(labels: np.ndarray | Nuclei) -> np.ndarray:
     return ids[ids != 0]
 
 
-def _outline(axes: Axes, labels: np.ndarray | Nuclei, colour: str | Sequence[str], width: float, style="-"):
+def _outline(axes: Axes, labels: np.ndarray | Nuclei, colour: str | Iterable[str], width: float, style="-"):
     nuclei = labels if isinstance(labels, Nuclei) else Nuclei.from_labels(labels)
     colours = [colour] * len(nuclei) if isinstance(colour, str) else list(colour)
     lines, line_colours = [], []

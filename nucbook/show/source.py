@@ -39,9 +39,10 @@ def source(thing: Any, docstring: bool = True) -> Source:
 
     Raises TypeError for what has no source in this library.
     """
-    thing = inspect.unwrap(thing.fget if isinstance(thing, property) else thing)
+    getter: Any = thing.fget if isinstance(thing, property) else thing
+    thing = inspect.unwrap(getter)
     try:
-        file = Path(inspect.getsourcefile(thing)).relative_to(PACKAGE)
+        file = Path(inspect.getsourcefile(thing) or "").relative_to(PACKAGE)
         lines, start = inspect.getsourcelines(thing)
     except (TypeError, OSError, ValueError):
         way_out = "show a function, class or method of it"
@@ -53,6 +54,8 @@ def source(thing: Any, docstring: bool = True) -> Source:
 
 def _without_docstring(text: str) -> str:
     definition = ast.parse(text).body[0]
+    if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return text
     docstring = ast.get_docstring(definition)
     if docstring is None:
         return text

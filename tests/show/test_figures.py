@@ -61,6 +61,11 @@ def test_overlay_of_a_sample_shows_its_own_truth(labels):
     assert len(show.overlay(sample).collections[0].get_segments()) == 3
 
 
+def test_overlay_of_an_image_alone_asks_for_labels():
+    with pytest.raises(ValueError, match="give labels, or a sample"):
+        show.overlay(np.zeros((20, 24, 3), np.uint8))
+
+
 def test_a_pixel_comparison_paints_both_missed_and_false():
     truth, prediction = np.array([[0, 1, 1]]), np.array([[2, 2, 0]])
     axes = show.compare(truth, prediction, by="pixel")

@@ -27,7 +27,7 @@ OLDEST = (3, 11)
 PINNED = (3, 11)  # the Python that constraints.txt was taken from
 CELL_SECONDS = 1800  # before a cell counts as hanging; `_config.yml` has the same number
 SPHINX_PAGES = {"genindex", "index", "py-modindex", "search"}  # made for every book, in no _toc.yml
-CACHES = (".pytest_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis")
+CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis")
 
 
 class HouseError(Exception):
@@ -151,7 +151,8 @@ def lint() -> None:
     _run([SCRIPTS / "ruff", "format", "--check", ROOT])
     say("import-linter: floors")
     _run([SCRIPTS / "lint-imports", "--config", ROOT / "pyproject.toml"])
-    # A type checker has its place here, once the library passes one.
+    say("mypy: types")
+    _run([PYTHON, "-m", "mypy"])
 
 
 def drop_stale() -> None:
@@ -278,7 +279,7 @@ def _pytest(*arguments: str) -> None:
     # Two workers that each thread over all cores would only wait for each other.
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2))}
     workers = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]  # the order is conftest.py's
-    command = [PYTHON, "-m", "pytest", *workers, *arguments]
+    command = [str(PYTHON), "-m", "pytest", *workers, *arguments]
     if subprocess.run(command, cwd=ROOT, env={**os.environ, **threads, **_on_the_cpu()}).returncode:
         raise HouseError
 

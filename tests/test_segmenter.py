@@ -311,7 +311,8 @@ def build(name, values):
 def test_configs_of_0_1_keep_their_meaning():
     old = {"depth": 18, "patch": 256, "crop": 96, "batch": 4, "epochs": 150, "steps": 0, "init": "scratch"}
     old |= {"learning_rate": 1e-3, "milestones": [0.5], "precision": "bf16"}
-    new = HoVerNet("resnet18", crop=96, steps=None, learning_rate=1e-3, milestones=(0.5,), init="scratch")
+    new = HoVerNet("resnet18", crop=96, steps=None, learning_rate=1e-3, milestones=(0.5,))
+    new = replace(new, init="scratch", precision="bf16")
     assert build(*current("baselines.hovernet", old)) == new
     teacher = build(*current("baselines.mean_teacher", {**old, "alpha": 0.9, "mse": 3.0}))
     assert (teacher.hovernet, teacher.alpha, teacher.consistency) == (new, 0.9, 3.0)

@@ -43,7 +43,7 @@ def described(config: object, prefix: str = "") -> dict[str, str]:
         lines = source.splitlines()
         for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                _, _, note = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")
+                _, _, note = lines[(node.end_lineno or 1) - 1][node.end_col_offset :].partition("#")
                 notes[prefix + node.target.id] = note.strip()
     for each in fields(config):  # type: ignore[arg-type]
         value = getattr(config, each.name)

@@ -13,7 +13,7 @@ import typer
 
 from nucbook import method as methods
 from nucbook.cli.options import Changes, Minutes, Profile, Seed, explained, pairs
-from nucbook.profile import resolve
+from nucbook.profile import flat, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,8 +178,10 @@ def pretrain(
         profile = profile or _default_profile()
         config = resolve(methods.config_of("tissue"), "tissue", profile, command_line=pairs(changes))
         segmenter, _ = train_method("tissue", [], config, seed=seed, minutes=minutes)
-        encoder = segmenter.networks["unet"].encoder
-        typer.echo(f"{encoder.name}, {encoder.levels} scales: {save_tissue_weights(encoder)}")
+        encoder = segmenter.networks["unet"].get_submodule("encoder")
+        used = flat(config)
+        where = save_tissue_weights(encoder)
+        typer.echo(f"{used['unet.encoder']}, {used['unet.levels']} scales: {where}")
 
 
 def annotated(images: Path, mpp: float | None, kind: str) -> list[Sample]:

@@ -242,4 +242,7 @@ def _once(
                 made = error
         yield job, made
     for future in as_completed(futures):
-        yield futures[future], future.exception() or future.result()
+        failure = future.exception()
+        if failure is not None and not isinstance(failure, Exception):
+            raise failure  # the user, or the system, ends it all
+        yield futures[future], failure or future.result()

@@ -31,7 +31,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -79,15 +79,27 @@ class Only:
         raise AttributeError("a config is not changed while a stage runs.")
 
 
-def stage(*reads: str) -> Callable[[Callable], Callable]:
+class Stage(Protocol):
+    """A function that `stage` has declared."""
+
+    __module__: str
+    __name__: str
+    reads: tuple[str, ...]
+
+    def __call__(self, runner: StageRunner, config: Any, *inputs: Any) -> Any:
+        """What the stage returns, done now."""
+
+
+def stage(*reads: str) -> Callable[[Callable[..., Any]], Stage]:
     """Declare a function as a stage; call it through `StageRunner.do`.
 
     reads : names of the config fields it reads; the config it gets shows no others. "*" = all.
     """
 
-    def declare(function: Callable) -> Callable:
-        function.reads = reads
-        return function
+    def declare(function: Callable[..., Any]) -> Stage:
+        declared = cast(Stage, function)
+        declared.reads = reads
+        return declared
 
     return declare
 
@@ -120,7 +132,7 @@ class StageRunner:
             return None
         return max(self.minutes - (time.monotonic() - self.started) / 60, 0.0)
 
-    def do(self, function: Callable, config: Any, *inputs: Any) -> Any:
+    def do(self, function: Stage, config: Any, *inputs: Any) -> Any:
         """What the stage returns for these inputs: from the cache, or done now and kept.
 
         inputs : plain data, arrays, tensors, samples; they are part of the key by content.
@@ -148,7 +160,12 @@ class StageRunner:
                 if agreed(self.minutes_left() == 0):
                     raise OutOfTime(f"no time left for {name}; the same call goes on.")
                 if first_process():
-                    note = {"stage": name, "module": place.module, "file": place.file, "code": code}
+                    note: dict[str, Any] = {
+                        "stage": name,
+                        "module": place.module,
+                        "file": place.file,
+                        "code": code,
+                    }
                     note |= {"seed": self.seed, "config": config, "samples": _samples(inputs)}
                     text = json.dumps(note, default=_as_json, indent=1)
                     files.put(files.write_bytes_aside(here / NOTE, text.encode()), here / NOTE)
@@ -158,6 +175,10 @@ class StageRunner:
                     shutil.rmtree(here / "checkpoint", ignore_errors=True)
                 agreed(None)  # all wait until it is written
                 found = _read(here / RESULT)
+            if found is None:
+                raise OSError(
+                    f"{here / RESULT}: what was written a moment ago cannot be read; check the disk."
+                )
             result, provenance = found
             self.used.append(provenance)
             return result
@@ -175,7 +196,8 @@ class StageRunner:
                 return Busy(name)
             print(f"waiting for another process that is doing {name}", file=sys.stderr, flush=True)
             try:
-                lock.acquire(timeout=-1 if self.minutes is None else 60 * self.minutes_left())
+                left = self.minutes_left()
+                lock.acquire(timeout=-1 if left is None else 60 * left)
             except Timeout:
                 return OutOfTime(f"another process is doing {name}, and the time is up.")
         return None
@@ -185,10 +207,13 @@ class StageRunner:
 
         A stage that calls it twice names its parts by `stage=`. Raises OutOfTime where the limit stops it.
         """
-        return self.finished(fit(*args, **kwargs, **self.orders(kwargs.get("stage", "train"))))
+        orders = self.orders(kwargs.get("stage", "train"))
+        return self.finished(fit(*args, **{**kwargs, **orders}))
 
     def orders(self, part: str = "train") -> dict[str, Any]:
         """Seed, checkpoint folder, minutes left and progress, as `fit` and functions like it take them."""
+        if self.here is None:
+            raise ValueError("a training of a stage belongs into a stage: call it through StageRunner.do.")
         return {
             "seed": self.seed,
             "checkpoint": self.here / "checkpoint" / part,
@@ -230,8 +255,8 @@ def _flat(thing: Any, tensors: dict[str, Tensor], name: str) -> Any:
     """The tree as JSON; arrays and tensors go to `tensors`, and leave {"array": [number, type]} behind."""
     if isinstance(thing, (np.ndarray, Tensor)):
         number = str(len(tensors))
+        tensor = torch.from_numpy(thing.copy()) if isinstance(thing, np.ndarray) else thing
         kind = "array" if isinstance(thing, np.ndarray) else "tensor"
-        tensor = torch.from_numpy(thing.copy()) if kind == "array" else thing
         tensors[number] = _smallest(tensor)
         return {kind: [number, str(tensor.dtype).removeprefix("torch.")]}
     if isinstance(thing, Mapping):
@@ -282,4 +307,4 @@ def _samples(inputs: Any) -> str:
 
 
 def _as_json(thing: Any) -> Any:
-    return asdict(thing) if is_dataclass(thing) else str(thing)
+    return asdict(thing) if is_dataclass(thing) and not isinstance(thing, type) else str(thing)

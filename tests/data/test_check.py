@@ -32,7 +32,7 @@ def test_every_broken_file_is_listed_and_the_rest_is_counted(tmp_path):
     for file, problem in zip(("01_1.png: no intact", "02_1.png: it is missing", "(3, 4)"), report.problems):
         assert file in problem
     images = {part: count.images for part, count in report.parts.items()}
-    assert images == {"train": 4, "validation": 1, "test": 3}
+    assert images == {"train": 28, "validation": 6, "test": 13}
     assert str(report).count("PROBLEM: ") == 3
 
 

@@ -379,18 +379,40 @@ def test_other_refusals():
 # -- real slides --------------------------------------------------------------------------------
 
 
+RELEASED = {  # the range of each over the released labels of the same images
+    "precision of nuclei": (0.75, 0.97),
+    "recall of nuclei": (0.41, 0.80),
+    "precision of background": (0.93, 1.0),
+    "ignored": (0.27, 0.56),
+    "borders of cells": (0.06, 0.14),
+    "discs round points": (0.004, 0.02),
+}
+
+
 @pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / "MoNuSeg").is_dir(), reason="NUCBOOK_DATA has no MoNuSeg")
-@pytest.mark.parametrize("name", ["TCGA-18-5592-01Z-00-DX1", "TCGA-G9-6356-01Z-00-DX1"])
-def test_labels_of_kumar_are_as_good_as_the_released_ones(name):
-    [item] = [item for item in data.items("kumar", "train") if item.name == name]
-    sample = item.read()
-    points, truth = sample.weaken("points").points, sample.instances > 0
-    found = labels.cluster_labels(labels.cluster_features(sample.image, points), points)
-    assert 0.75 <= truth[found == NUCLEUS].mean() <= 0.97
-    assert 0.41 <= (found == NUCLEUS)[truth].mean() <= 0.80
-    assert 0.93 <= (~truth)[found == BACKGROUND].mean() <= 1
-    assert 0.27 <= (found == IGNORED).mean() <= 0.56
-    voronoi = labels.voronoi_labels(points, sample.shape)
-    assert 0.06 <= (voronoi == BACKGROUND).mean() <= 0.14
-    assert 0.004 <= (voronoi == NUCLEUS).mean() <= 0.02
+def test_labels_of_kumar_are_as_good_as_the_released_ones():
+    """All twelve training images: their means lie in the released ranges, no image is far outside."""
+    rows = []
+    for item in data.items("kumar", "train"):
+        sample = item.read()
+        points, truth = sample.weaken("points").points, sample.instances > 0
+        found = labels.cluster_labels(labels.cluster_features(sample.image, points), points)
+        voronoi = labels.voronoi_labels(points, sample.shape)
+        shares = (
+            truth[found == NUCLEUS].mean(),
+            (found == NUCLEUS)[truth].mean(),
+            (~truth)[found == BACKGROUND].mean(),
+            (found == IGNORED).mean(),
+            (voronoi == BACKGROUND).mean(),
+            (voronoi == NUCLEUS).mean(),
+        )
+        rows.append(shares)
+    low, high = np.array(list(RELEASED.values())).T
+    rows = np.array(rows)
+    assert len(rows) == 12
+    assert ((low <= rows.mean(0)) & (rows.mean(0) <= high)).all()
+    assert (rows >= 0.9 * low).all()
+    assert (rows <= 1.1 * high).all()
+    assert ((low <= rows) & (rows <= high)).all(1).sum() >= 9

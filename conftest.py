@@ -30,6 +30,7 @@ def pytest_configure(config):
     os.environ["NUCBOOK_EVERY_POSITION"] = "1"  # of each slider is drawn once; see nucbook/show/widgets.py
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep a chapter on one worker; start with what takes long, so that no worker waits at the end."""
     for item in items:

@@ -30,12 +30,21 @@ def pytest_configure(config):
     os.environ["NUCBOOK_EVERY_POSITION"] = "1"  # of each slider is drawn once; see nucbook/show/widgets.py
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep a chapter on one worker, and hand out all other tests one by one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByChapter(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return file if file.endswith(".ipynb") else nodeid
+
+    return ByChapter(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Keep a chapter on one worker; start with what takes long, so that no worker waits at the end."""
-    for item in items:
-        if item.path.suffix == ".ipynb":
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    """Start with what takes long, so that no worker waits at the end."""
     items.sort(key=_turn)
 
 

@@ -278,7 +278,7 @@ def _constraints() -> list[Path]:
 def _pytest(*arguments: str) -> None:
     # Two workers that each thread over all cores would only wait for each other.
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2))}
-    workers = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]  # the order is conftest.py's
+    workers = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]  # conftest.py groups and orders
     command = [str(PYTHON), "-m", "pytest", *workers, *arguments]
     if subprocess.run(command, cwd=ROOT, env={**os.environ, **threads, **_on_the_cpu()}).returncode:
         raise HouseError

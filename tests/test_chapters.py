@@ -72,7 +72,9 @@ def test_a_chapter_is_stored_with_its_pictures_and_a_broken_one_fails_and_is_not
     good = chapter(checkout / "book" / "good.ipynb", figure, where, kept="True\n")
     broken = chapter(checkout / "book" / "broken.ipynb", "print(1)", "1 / 0", "print(3)", kept="3\n")
     other = chapter(checkout / "book" / "other.ipynb", "print('another')", kept="one\n")
-    run = pytest_in(checkout, "--nbval-lax", "-n", "2", "--dist", "loadgroup", "-v", "book")
+    run = pytest_in(
+        checkout, "--nbval-lax", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "-v", "book"
+    )
     found = re.findall(r"(PASSED|FAILED) book/(\w+)\S*::Cell (\d)", run.stdout.split("= FAILURES =")[0])
     assert {(name, cell): result for result, name, cell in found} == {
         ("good", "0"): "PASSED",

@@ -16,7 +16,7 @@ from nucbook import method as methods
 from nucbook.earlier import current
 from nucbook.method import Method, UnknownMethod, find, names, register
 from nucbook.nuclei import Nuclei
-from nucbook.papers.baselines.config import HoVerNet
+from nucbook.papers.baselines.config import HoVerNetConfig
 from nucbook.profile import build as build_config
 from nucbook.sample import InvalidSample
 from nucbook.segmenter import BadModel, Card, Prediction, Segmenter
@@ -311,7 +311,7 @@ def build(name, values):
 def test_configs_of_0_1_keep_their_meaning():
     old = {"depth": 18, "patch": 256, "crop": 96, "batch": 4, "epochs": 150, "steps": 0, "init": "scratch"}
     old |= {"learning_rate": 1e-3, "milestones": [0.5], "precision": "bf16"}
-    new = HoVerNet("resnet18", crop=96, steps=None, learning_rate=1e-3, milestones=(0.5,))
+    new = HoVerNetConfig("resnet18", crop=96, steps=None, learning_rate=1e-3, milestones=(0.5,))
     new = replace(new, init="scratch", precision="bf16")
     assert build(*current("baselines.hovernet", old)) == new
     teacher = build(*current("baselines.mean_teacher", {**old, "alpha": 0.9, "mse": 3.0}))

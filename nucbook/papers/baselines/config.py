@@ -42,7 +42,7 @@ class Classical:
 
 
 @configuration
-class UNet:
+class UNetConfig:
     """U-Net with watershed decoding. No paper fixes its values; Kumar's validation images did."""
 
     encoder: EncoderName = "resnet34"  # as most U-Nets of the field have
@@ -99,7 +99,7 @@ class UNet:
 class Tissue:
     """A U-Net, and the simulated tiles it learns from."""
 
-    unet: UNet = field(default_factory=lambda: UNet(init="scratch"))
+    unet: UNetConfig = field(default_factory=lambda: UNetConfig(init="scratch"))
     tiles: Count = 4000  # simulated tiles, each of a slide of its own, organs in turn
     tile: Count = 512  # px, their side
 
@@ -111,16 +111,16 @@ class Tissue:
     @classmethod
     def short(cls, dataset: str) -> Self:
         """Two CPU cores, a quarter of an hour."""
-        return cls(UNet.short(dataset), tiles=600, tile=320)
+        return cls(UNetConfig.short(dataset), tiles=600, tile=320)
 
     @classmethod
     def quick(cls) -> Self:
         """Two CPU cores, half a minute."""
-        return cls(UNet.quick(), tiles=48, tile=192)
+        return cls(UNetConfig.quick(), tiles=48, tile=192)
 
 
 @configuration
-class HoVerNet:
+class HoVerNetConfig:
     """HoVer-Net on patches. Defaults are those of Lin et al. 2025 for MoNuSeg and CoNSeP."""
 
     encoder: EncoderName = "resnet50"  # resnet50 is pre-activated and at full resolution
@@ -163,22 +163,22 @@ class HoVerNet:
 class OnHoVerNet:
     """What builds on a HoVer-Net: its configuration stands inside, in the size of each profile."""
 
-    hovernet: HoVerNet = field(default_factory=HoVerNet)
+    hovernet: HoVerNetConfig = field(default_factory=HoVerNetConfig)
 
     @classmethod
     def paper(cls, dataset: str) -> Self:
         """The published values, for a GPU."""
-        return cls(HoVerNet.paper(dataset))
+        return cls(HoVerNetConfig.paper(dataset))
 
     @classmethod
     def short(cls, dataset: str) -> Self:
         """Real slides on two CPU cores, half an hour."""
-        return cls(HoVerNet.short(dataset))
+        return cls(HoVerNetConfig.short(dataset))
 
     @classmethod
     def quick(cls) -> Self:
         """Simulated tissue on two CPU cores, two minutes."""
-        return cls(HoVerNet.quick())
+        return cls(HoVerNetConfig.quick())
 
 
 @configuration
@@ -199,9 +199,9 @@ class SelfTraining(OnHoVerNet):
 
 CONFIGS = {
     "classical": Classical,
-    "unet": UNet,
+    "unet": UNetConfig,
     "tissue": Tissue,
-    "hovernet": HoVerNet,
+    "hovernet": HoVerNetConfig,
     "mean_teacher": MeanTeacher,
     "self_training": SelfTraining,
 }

@@ -18,7 +18,7 @@ from nucbook.instances import hovernet
 from nucbook.method import Method, Trained
 from nucbook.networks import HoVerNet
 from nucbook.networks.encoder import weights_identity
-from nucbook.papers.baselines.config import HoVerNet as Config
+from nucbook.papers.baselines.config import HoVerNetConfig as Config
 from nucbook.papers.baselines.hovernet_losses import supervised_losses
 from nucbook.sample import Sample
 from nucbook.split import Parts

@@ -21,7 +21,7 @@ from nucbook.instances.watershed import watershed_from_distance
 from nucbook.method import Method, Trained
 from nucbook.networks import UNet
 from nucbook.networks.encoder import weights_identity
-from nucbook.papers.baselines.config import UNet as Config
+from nucbook.papers.baselines.config import UNetConfig as Config
 from nucbook.sample import Sample
 from nucbook.split import Parts
 from nucbook.targets import normalised_distance_maps

@@ -181,6 +181,14 @@ def test_the_benchmark_is_as_promised():
     assert len(set(names)) == len(names)
 
 
+def test_what_one_caller_does_to_a_tile_no_other_sees():
+    spoilt = load("validation")[0]
+    spoilt.image[:], spoilt.instances[:] = 0, 0
+    fresh = load("validation")[0]
+    assert fresh.image.any()
+    assert fresh.instances.any()
+
+
 def test_the_benchmark_has_no_other_part():
     with pytest.raises(ValueError, match="tissue has no part 'val'; there are train, validation, test"):
         load("val")

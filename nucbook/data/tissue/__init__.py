@@ -9,8 +9,10 @@ From the slide glass up: a layout of epithelium, lumina, vessels and fat, nuclei
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from itertools import count
 
 import numpy as np
@@ -89,9 +91,11 @@ def load(part: str) -> list[Sample]:
     """
     if part not in PARTS:
         raise ValueError(f"tissue has no part {part!r}; there are {', '.join(PARTS)}.")
-    return [_crowded(organ, patient) for organ, patients in PARTS[part].items() for patient in patients]
+    tiles = [_crowded(organ, patient) for organ, patients in PARTS[part].items() for patient in patients]
+    return [copy.deepcopy(tile) for tile in tiles]  # made once in a process, and each caller's own
 
 
+@cache
 def _crowded(organ: str, patient: int) -> Sample:
     tiles = (simulate(organ, seed=seed, patient=patient) for seed in count())
     return next(tile for tile in tiles if len(tile.class_of) >= FEWEST)

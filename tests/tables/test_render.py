@@ -55,6 +55,7 @@ def test_a_page_gets_a_caption_that_says_what_short_is(toys):
     assert "Toys." in render(toys.TABLES["2"], profile="paper").to_html()
 
 
+@pytest.mark.slow
 def test_quick_values_are_refused(toys):
     with pytest.raises(
         NotMeasured, match="weaknucleiseg/2: 'quick' runs are no measurement; ask for 'short' or 'paper'"

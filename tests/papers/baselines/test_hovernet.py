@@ -48,6 +48,22 @@ def same(one: Segmenter, other: Segmenter) -> bool:
     return all(torch.equal(a[key], b[key]) for key in a)
 
 
+def test_hv_maps_of_nuclei_that_are_cut_are_not_learnt():
+    """They are nucleus all the same; so with distance maps, in the U-Net."""
+    labels = torch.zeros(1, 32, 32, dtype=torch.int32)
+    labels[:, 4:12, 4:12], labels[:, 18:28, 18:28] = 1, 2
+    valid = torch.ones(1, 32, 32, dtype=torch.bool)
+    batch = Batch(torch.rand(1, 3, 32, 32), valid, instances=labels, whole=labels != 2)
+    logits, hv = torch.zeros(1, 2, 32, 32, requires_grad=True), torch.rand(1, 2, 32, 32, requires_grad=True)
+    losses = hovernet.labelled_losses((logits, hv), batch)
+    sum(losses.values()).backward()
+    of = lambda gradient, nucleus: gradient.abs().sum(1)[labels == nucleus].sum()
+    assert of(hv.grad, 1) > 0
+    assert of(hv.grad, 2) == 0
+    assert of(logits.grad, 1) > 0
+    assert of(logits.grad, 2) > 0
+
+
 def test_the_schedule_is_the_papers():
     """Sec. 4.2: a tenth after 100 of 150 epochs, or after 25 of 50."""
     config = hovernet.Config.paper("monuseg")

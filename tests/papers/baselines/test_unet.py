@@ -44,6 +44,30 @@ def test_pixels_that_do_not_count_get_no_gradient(loss):
     assert torch.isfinite(nothing.grad).all()
 
 
+class Fixed(torch.nn.Module):
+    """A network whose output is its only parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.output = torch.nn.Parameter(torch.rand(1, 2, 32, 32))
+
+    def forward(self, image):
+        return self.output
+
+
+def test_distances_of_nuclei_that_are_cut_are_not_learnt():
+    labels = torch.zeros(1, 32, 32, dtype=torch.int32)
+    labels[:, 4:12, 4:12], labels[:, 18:28, 18:28] = 1, 2
+    valid = torch.ones(1, 32, 32, dtype=torch.bool)
+    batch = Batch(torch.rand(1, 3, 32, 32), valid, instances=labels, whole=labels != 2)
+    network = Fixed()
+    sum(unet.step(Models({"unet": network}), batch, Config.quick()).values()).backward()
+    logit, distance = network.output.grad[0].abs()
+    assert distance[labels[0] == 1].all()
+    assert not distance[labels[0] == 2].any()
+    assert logit[labels[0] == 2].all()
+
+
 def test_losses_stay_finite_without_nuclei_and_a_gradient_reaches_every_weight(tmp_path):
     config = replace(Config.quick(), crop=32, batch=2, steps=1, precision="no")
     for labels in (np.zeros((64, 64), np.int32), np.ones((64, 64), np.int32)):

@@ -122,9 +122,9 @@ def config_of(method: str) -> type[Configuration]:
 def _module(name: str) -> str:
     if name not in _book():
         near = get_close_matches(name, names(), n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
+        meant = f": did you mean {near[0]!r}?" if near else "."
         raise UnknownMethod(
-            f"no method {name!r}: {meant}There are {', '.join(names())}. One of your own must be registered "
+            f"no method {name!r}{meant} There are {', '.join(names())}. One of your own must be registered "
             "first: import its module, which calls nucbook.register(METHOD)."
         )
     return _book()[name]

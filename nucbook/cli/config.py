@@ -22,9 +22,14 @@ def config(
 ) -> None:
     """Print each field of a method's configuration with its value, unit and source."""
     with explained():
+        from nucbook.data import SIMULATED
+        from nucbook.data.catalog import CATALOG
         from nucbook.method import config_of
         from nucbook.profile import flat, resolve
 
+        known = ("own", *CATALOG, *SIMULATED)
+        if dataset not in known:
+            raise ValueError(f"no data set {dataset!r}; there are {', '.join(known)}.")
         resolved = resolve(config_of(method), dataset, profile, command_line=pairs(changes))
         values = flat(resolved)
         notes = described(resolved)

@@ -94,5 +94,5 @@ def _is_here(name: str) -> bool:
 
 
 def _stop(error: Exception) -> typer.Exit:
-    typer.echo(str(error), err=True)
+    typer.echo(f"nucbook: {error}", err=True)
     return typer.Exit(1)

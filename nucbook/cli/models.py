@@ -6,6 +6,7 @@ PyTorch and what stands on it is imported by the commands themselves.
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +36,7 @@ def train(
     seed: Seed = 0,
     minutes: Minutes = None,
     mpp: Annotated[
-        float | None, typer.Option(help="Micrometres per pixel of the images; ircr must know it.")
+        float | None, typer.Option(min=0.01, help="Micrometres per pixel of the images; ircr must know it.")
     ] = None,
 ) -> None:
     """Train a method on your own images. Without --profile: paper where there is a GPU, else short."""
@@ -61,7 +62,13 @@ def train(
             "mpp": mpp,
         }
         segmenter, _ = train_method(
-            found, samples, config, seed=seed, checkpoint=out / UNFINISHED, minutes=minutes
+            found,
+            samples,
+            config,
+            seed=seed,
+            checkpoint=out / UNFINISHED,
+            minutes=minutes,
+            progress=sys.stderr.isatty(),
         )
         if first_process():
             Segmenter(segmenter.networks, found, config, {"init": segmenter.card.init, **card}).save(out)
@@ -95,7 +102,7 @@ def predict(
         files = pictures(images)
         check_results(files, out, overwrite)
     failed = 0
-    for path in tqdm(files, desc="predict", disable=len(files) < 2):
+    for path in tqdm(files, desc="predict", disable=len(files) < 2 or not sys.stderr.isatty()):
         try:
             count = predict_one(segmenter, path, out)
             tqdm.write(f"{path.name}: {count} nuclei")
@@ -142,6 +149,8 @@ def score(
 
         from nucbook.metrics import evaluate_many
 
+        if not found.is_dir():
+            raise FileNotFoundError(f"{found}: no such folder; give the one that `nucbook predict` wrote.")
         samples = annotated(truth, None, "masks")
         report = evaluate_many(
             (sample.label_map, read_found(found, sample), sample.counted) for sample in samples
@@ -177,7 +186,8 @@ def pretrain(
 
         profile = profile or _default_profile()
         config = resolve(methods.config_of("tissue"), "tissue", profile, command_line=pairs(changes))
-        segmenter, _ = train_method("tissue", [], config, seed=seed, minutes=minutes)
+        progress = sys.stderr.isatty()
+        segmenter, _ = train_method("tissue", [], config, seed=seed, minutes=minutes, progress=progress)
         encoder = segmenter.networks["unet"].get_submodule("encoder")
         used = flat(config)
         where = save_tissue_weights(encoder)

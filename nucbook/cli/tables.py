@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -10,7 +11,9 @@ from nucbook.cli.options import Changes, Minutes, Profile, explained, pairs
 
 
 def table(
-    address: Annotated[str, typer.Argument(help="paper/table, as baselines/slides.")],
+    address: Annotated[
+        str | None, typer.Argument(help="paper/table, as baselines/slides. Without it all are listed.")
+    ] = None,
     rows: Annotated[
         list[str] | None, typer.Option(help="A row's name or alias; repeatable. Default: all.")
     ] = None,
@@ -22,8 +25,9 @@ def table(
     changes: Changes = None,
     workers: Annotated[int, typer.Option(help="Runs at a time on this machine.")] = 1,
     listed: Annotated[
-        bool, typer.Option("--list", help="Name the rows and what is stored; run nothing.")
+        bool, typer.Option("--list", help="Name the rows and count what is stored; run nothing.")
     ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print what is stored; run nothing.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what would run, and how long; run nothing.")
     ] = False,
@@ -43,10 +47,15 @@ def table(
         from nucbook.profile import profile as profile_in_force
         from nucbook.tables import find, report
 
+        if address is None:
+            typer.echo(report.tables_listed())
+            return
         wanted, profile = find(address), profile_in_force(profile)
         chosen = seeds if seed is None else [seed]
         if listed:
-            typer.echo(report.listed(wanted, profile))
+            typer.echo(report.listed(wanted, profile, rows, labels))
+        elif show:
+            typer.echo(report.printed(wanted, profile, rows, labels))
         elif dry_run:
             typer.echo(report.dry_run(wanted, rows, chosen, profile, pairs(changes), labels))
         elif verify:
@@ -68,12 +77,13 @@ def table(
                     changes=pairs(changes),
                     labels=labels,
                     workers=workers,
+                    progress=sys.stderr.isatty(),
                     dirty=dirty,
                 )
             except (MissingDataset, DirtyTree):  # nothing was run; what is stored can be shown all the same
-                typer.echo(report.printed(wanted, profile))
+                typer.echo(report.printed(wanted, profile, rows, labels))
                 raise
             elsewhere = f", {len(outcome.elsewhere)} by another process" if outcome.elsewhere else ""
             waiting = f"{len(outcome.waiting)} wait for the next call"
             typer.echo(f"{len(outcome.done)} runs done{elsewhere}, {waiting}.")
-            typer.echo(report.printed(wanted, profile))
+            typer.echo(report.printed(wanted, profile, rows, labels))

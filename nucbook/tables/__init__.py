@@ -48,7 +48,8 @@ def find(address: str) -> Table:
     paper, _, name = address.partition("/")
     tables = tables_of(paper)
     if name not in tables:
-        raise ValueError(f"no table {address!r}; there are {', '.join(f'{paper}/{key}' for key in tables)}.")
+        what = f"no table {address!r}" if name else f"{address!r} names no table: write paper/table"
+        raise ValueError(f"{what}; there are {', '.join(f'{paper}/{key}' for key in tables)}.")
     return tables[name]
 
 

@@ -93,14 +93,19 @@ def _cells(ours: pd.DataFrame, column: Column) -> pd.DataFrame:
 
 def _today(table: Table, profile: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with a column `older`; where a cell has runs of what the row is today, those alone."""
+    past = older(table, profile, frame)
+    frame = frame.assign(older=past)
+    renewed = ~frame.groupby(INDEX)["older"].transform("all") if len(frame) else past
+    return frame[~(past & renewed)]
+
+
+def older(table: Table, profile: str, frame: pd.DataFrame) -> pd.Series:
+    """Which lines of a frame are of what their row was: it, or its method, has changed since."""
     seeds = sorted(set(frame["seed"]))
     known = {(row.name, row.labels, run.identity) for row, run, _ in runs(table, None, seeds, profile)}
     rows = {row.name for row in table.rows}
     cells = zip(frame["row"], frame["labels"], frame["run"])
-    older = pd.Series([c[0] in rows and c not in known for c in cells], frame.index, bool)
-    frame = frame.assign(older=older)
-    renewed = ~frame.groupby(INDEX)["older"].transform("all") if len(frame) else older
-    return frame[~(older & renewed)]
+    return pd.Series([c[0] in rows and c not in known for c in cells], frame.index, bool)
 
 
 def measured(table: Table, profile: str, results: Results | None = None) -> pd.DataFrame:

@@ -5,48 +5,92 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from nucbook.results import Results
 from nucbook.rows import Table
+from nucbook.tables import papers, select, tables_of
 from nucbook.tables.plan import plan
-from nucbook.tables.render import as_text, compare, numbers
+from nucbook.tables.render import as_text, compare, numbers, older
 
 
-def printed(table: Table, profile: str, results: Results | None = None) -> str:
-    """What was measured at a profile beside what was published; simulated runs stand alone."""
+def printed(
+    table: Table,
+    profile: str,
+    rows: Sequence[str] | None = None,
+    labels: str | None = None,
+    results: Results | None = None,
+) -> str:
+    """What was measured at a profile beside what was published; simulated runs stand alone.
+
+    rows, labels : as `tables.select` takes them.
+    """
     results = results or Results(table.paper)
+    chosen = {(row.name, row.labels) for row in select(table, rows, labels)}
+    everything = rows is None and labels is None
     if profile in ("short", "paper"):
         found = compare(table, profile, results)
-        run = found.xs("runs", axis=1, level=1).gt(0).any(axis=1)
+        run = found.xs("runs", axis=1, level=1).gt(0).any(axis=1).to_numpy()
+        run = run & np.array([everything or (row, of) in chosen for row, _, of in found.index], bool)
         return as_text(found[run], table, profile).to_string() if run.any() else _nothing(table, profile)
-    frame = results.frame()
-    frame = frame[(frame.table == table.name) & (frame.profile == profile)]
+    frame = _stored(table, profile, results)
+    frame = frame[[everything or cell in chosen for cell in zip(frame["row"], frame["labels"])]]
     if not len(frame):
         return _nothing(table, profile)
     values = {name: numbers(frame, column) for name, column in table.columns.items() if not column.against}
     own = frame[["row", "labels"]].assign(**values)
-    mean = own.groupby(["row", "labels"], sort=False).mean().round(3)
-    counts = own.groupby(["row", "labels"], sort=False).size().rename("runs")
-    return f"simulated tissue, no measurement on slides\n{mean.join(counts).to_string()}"
+    cells = own.groupby(["row", "labels"], sort=False)
+    shown = cells.mean().round(3).join(cells.size().rename("runs"))
+    shown["older"] = frame.groupby(["row", "labels"], sort=False)["older"].sum()
+    return f"simulated tissue, no measurement on slides\n{shown.to_string()}"
 
 
-def listed(table: Table, profile: str, results: Results | None = None) -> str:
-    """The rows of a table: alias, name, what each learns from, and how many runs of it are stored."""
-    frame = (results or Results(table.paper)).frame()
+def tables_listed() -> str:
+    """The tables there are, with what each compares."""
+    found = [table for paper in papers() for table in tables_of(paper).values()]
+    width = max(len(table.address) for table in found)
+    return "\n".join(f"{table.address:<{width}}  {table.caption}" for table in found)
+
+
+def listed(
+    table: Table,
+    profile: str,
+    rows: Sequence[str] | None = None,
+    labels: str | None = None,
+    results: Results | None = None,
+) -> str:
+    """The rows of a table: alias, name, what each learns from, and how many runs of it are stored.
+
+    Older runs, those of what the row was before it, or its method, changed, are counted apart.
+    """
+    frame = _stored(table, profile, results or Results(table.paper))
+    frame["learnt"] = [config.get("learnt_from") for config in frame["config"]]
+    found = []
+    for row in select(table, rows, labels):
+        same = (frame.row == row.name) & (frame.labels == row.labels) & (frame.learnt == row.dataset)
+        own = frame[same]
+        found.append(
+            {
+                "alias": row.alias or row.name,
+                "row": row.name,
+                "method": row.method,
+                "data": row.dataset,
+                "labels": row.labels,
+                f"runs at {profile}": own[~own.older].run.nunique(),
+                "older": own[own.older].run.nunique(),
+            }
+        )
+    place = "; simulated tissue in the place of every data set" if profile == "quick" else ""
+    head = f"{table.address}, profile {profile}{place}: {table.caption}"
+    return f"{head}\n{pd.DataFrame(found).to_string(index=False)}"
+
+
+def _stored(table: Table, profile: str, results: Results) -> pd.DataFrame:
+    """The stored runs of a table at a profile, with a column `older`."""
+    frame = results.frame()
     frame = frame[(frame.table == table.name) & (frame.profile == profile)]
-    rows = [
-        {
-            "alias": row.alias or row.name,
-            "row": row.name,
-            "method": row.method,
-            "data": row.dataset,
-            "labels": row.labels,
-            f"runs at {profile}": frame[(frame.row == row.name) & (frame.labels == row.labels)].run.nunique(),
-        }
-        for row in table.rows
-    ]
-    return f"{table.address}: {table.caption}\n{pd.DataFrame(rows).to_string(index=False)}"
+    return frame.assign(older=older(table, profile, frame))
 
 
 def dry_run(
@@ -74,8 +118,10 @@ def dry_run(
         )
     lines += [f"{row['row']}, {row['labels']}: copied from {row['table']}" for row in copies]
     more = f" and {unknown} of unknown time" if unknown else ""
+    before = int(_stored(table, profile, results).older.sum())
+    past = f" {before} stored results are older than their rows and do not count." if before else ""
     return "\n".join(
-        [*lines, f"{len(jobs)} runs to do, about {_minutes(total)}{more}; {len(copies)} to copy."]
+        [*lines, f"{len(jobs)} runs to do, about {_minutes(total)}{more}; {len(copies)} to copy.{past}"]
     )
 
 

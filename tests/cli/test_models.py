@@ -216,7 +216,15 @@ def test_images_without_masks_are_used_by_a_method_that_learns_from_some(tmp_pat
         ),
         (["predict", "{model}", "{slides}/..", "--out", "x"], "no images in it"),
         (["table", "baselines/none"], "baselines/slides"),
+        (["table", "baselines"], "write paper/table; there are baselines/slides"),
         (["table", "baselines/slides", "--rows", "none"], "--list` shows all"),
+        (["table", "baselines/slides", "--rows", "none", "--list"], "no row 'none'"),
+        (
+            ["table", "baselines/slides", "--labels", "1/3", "--show"],
+            "has labels '1/3'; there are 100%, none",
+        ),
+        (["config", "ircr", "--dataset", "foo"], "no data set 'foo'; there are own, monuseg, kumar"),
+        (["score", "nowhere", "{slides}"], "nowhere: no such folder"),
     ],
 )
 def test_mistakes_are_explained_without_a_traceback(arguments, message, slides, model, tmp_path, monkeypatch):
@@ -225,6 +233,21 @@ def test_mistakes_are_explained_without_a_traceback(arguments, message, slides, 
     assert done.exit_code == 1
     assert message in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_resolution_that_is_none_is_the_options_fault(slides, tmp_path):
+    done = call("train", slides, "--out", tmp_path / "x", "--mpp", "-1")
+    assert done.exit_code == 2
+    assert "--mpp" in done.output
+
+
+def test_tables_are_listed_and_shown_without_running(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUCBOOK_RESULTS", str(tmp_path))
+    done = call("table")
+    assert "ircr/2 " in done.output
+    assert "baselines/slides " in done.output
+    shown = call("table", "baselines/slides", "--show", "--profile", "short")
+    assert shown.output.strip() == "nothing is stored of baselines/slides at profile short."
 
 
 def test_a_table_without_its_data_says_so_once(tmp_path, monkeypatch):

@@ -87,9 +87,7 @@ def run_table(
     deadline = None if minutes is None else time.time() + 60 * minutes
     jobs, copies = agreed(plan(table, rows, seeds, profile, changes, results, labels))
     measure.wanted_of_a_set(table.columns.values())
-    for job in jobs:
-        for row, _ in job.cells:
-            measure.require(row, find(row.method), job.config, job.profile, table.tested)
+    require_all(table, jobs)
     if jobs and not dirty and agreed(clean()) is False:
         raise DirtyTree(
             "this checkout differs from its commit, which its runs would be stored under: commit first, or "
@@ -118,6 +116,13 @@ def run_table(
     if failed:
         raise ExceptionGroup(f"{len(failed)} runs of {table.address} failed", failed)
     return outcome
+
+
+def require_all(table: Table, jobs: Sequence[Job]) -> None:
+    """Raise MissingDataset where a data set that any of the jobs needs is not here."""
+    for job in jobs:
+        for row, _ in job.cells:
+            measure.require(row, find(row.method), job.config, job.profile, table.tested)
 
 
 def do(table: Table, job: Job, deadline: float | None, progress: bool) -> list[Line]:

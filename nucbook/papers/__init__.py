@@ -9,8 +9,10 @@ METHODS = {
     "unet": "baselines.unet",
     "tissue": "baselines.tissue",
     "hovernet": "baselines.hovernet",
+    "maskrcnn": "baselines.maskrcnn",
     "mean_teacher": "baselines.mean_teacher",
     "self_training": "baselines.self_training",
     "weaknucleiseg": "weaknucleiseg.training",
+    "bass": "bass.training",
     "ircr": "ircr.training",
 }

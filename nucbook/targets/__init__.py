@@ -14,6 +14,7 @@ from nucbook.targets.cells import voronoi, voronoi_edges
 from nucbook.targets.distance import boundaries, distance_maps, normalised_distance_maps
 from nucbook.targets.hv import hv_maps
 from nucbook.targets.nuclei import boxes, points
+from nucbook.targets.regions import region_masks
 
 __all__ = [
     "boundaries",
@@ -22,6 +23,7 @@ __all__ = [
     "hv_maps",
     "normalised_distance_maps",
     "points",
+    "region_masks",
     "voronoi",
     "voronoi_edges",
 ]

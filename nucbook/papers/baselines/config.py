@@ -160,6 +160,74 @@ class HoVerNetConfig:
 
 
 @configuration
+class MaskRCNNConfig:
+    """Mask R-CNN. Defaults are those of Zhang et al. 2024; where they are silent, of their released code."""
+
+    encoder: EncoderName = "resnet50"  # Sec. 3.3; resnet101 in their Table 6
+    levels: Literal[2, 3, 4, 5] = 5  # scales of the encoder; the pyramid has those from stride 4 on
+    width: Count = 256  # channels of the pyramid and of the mask head; torchvision's
+    box_width: Count = 1024  # channels of the two layers that classify a box; torchvision's
+    scale: Positive = 3.125  # images are enlarged by it: 256 px to 800; released code (2.5 to 3.125)
+    crop: Count = 256  # px, side of a training crop, Sec. 3.2
+    batch: Count = 2  # crops a step; released code
+    epochs: Count = 15  # each as many crops as there are patches of 256² with 128 px in common; released code
+    steps: Count | None = None  # optimiser steps; None = as many as `epochs` are
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # Sec. 3.2
+    learning_rate: Positive = 0.02  # Sec. 3.2; of SGD with 16 crops a step, fewer take their share of it
+    momentum: Fraction = 0.9  # of SGD, Sec. 3.2
+    weight_decay: NotNegative = 1e-3  # Sec. 3.2; released code 1e-4
+    warm_up: CountOrZero = 500  # steps; released code
+    milestones: tuple[Fraction, ...] = (8 / 15, 11 / 15)  # of the training, each a tenth; released code
+    init: Init = "imagenet"  # weights of the encoder; released code
+    precision: Precision = "auto"  # of the forward pass; bfloat16 where it is fast, else float32
+    score: Fraction = 0.5  # from which a box is a nucleus; released code
+    threshold: Fraction = 0.5  # probability from which a pixel of a box is nucleus, Sec. 3.4
+
+    @classmethod
+    def paper(cls, dataset: str) -> Self:
+        """The published values, for a GPU."""
+        return cls()
+
+    @classmethod
+    def short(cls, dataset: str) -> Self:
+        """Real slides on two CPU cores, twenty minutes."""
+        return cls(
+            encoder="resnet18",
+            levels=4,
+            width=64,
+            box_width=256,
+            scale=1.0,
+            crop=160,
+            batch=8,
+            steps=1_200,
+            optimiser="adamw",
+            learning_rate=1e-3,
+            weight_decay=1e-2,
+            warm_up=50,
+            init="scratch",
+        )
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Simulated tissue on two CPU cores, one minute."""
+        return cls(
+            encoder="resnet18",
+            levels=3,
+            width=32,
+            box_width=128,
+            scale=1.0,
+            crop=128,
+            batch=4,
+            steps=400,
+            optimiser="adamw",
+            learning_rate=2e-3,
+            weight_decay=1e-2,
+            warm_up=20,
+            init="scratch",
+        )
+
+
+@configuration
 class OnHoVerNet:
     """What builds on a HoVer-Net: its configuration stands inside, in the size of each profile."""
 
@@ -202,6 +270,7 @@ CONFIGS = {
     "unet": UNetConfig,
     "tissue": Tissue,
     "hovernet": HoVerNetConfig,
+    "maskrcnn": MaskRCNNConfig,
     "mean_teacher": MeanTeacher,
     "self_training": SelfTraining,
 }

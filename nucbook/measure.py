@@ -13,9 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from nucbook import data
 from nucbook.data import SIMULATED
 from nucbook.data.catalog import CATALOG
+from nucbook.data.patches import overlapping
 from nucbook.data.prepare import cut_for, prepare
 from nucbook.method import Method
 from nucbook.metrics import KEYS, evaluate_detections, evaluate_many, evaluate_pannuke
+from nucbook.metrics.numbers import mean_of_defined
 from nucbook.nuclei import Nuclei
 from nucbook.rows import Column, Measured, Part, Row
 from nucbook.sample import Sample
@@ -46,10 +48,10 @@ def require(row: Row, method: Method, config: Any, profile: str, test: Callable[
 def parts_of(row: Row, method: Method, config: Any, profile: str, seed: int = 0, fold: int = 0) -> Parts:
     """What one run of a row learns from, and, where the row has a split of its own, is tested on.
 
-    Labels that are a fraction ("1/8", "100%") are dealt out by `seed`: by patch where the method works on
-    patches, else by image. With one seed a smaller fraction lies within a larger one. A tenth of the images
-    is held out for validation then (Lin et al. 2025, Sec. 4.1.1), but where the data set brings a
-    validation part of its own.
+    Labels that are a fraction ("1/8", "100%") are dealt out by `seed`: by patch where the row or the
+    method works on patches, else by image. With one seed a smaller fraction lies within a larger one.
+    A tenth of the images is held out for validation then (Lin et al. 2025, Sec. 4.1.1), but where the data
+    set brings a validation part of its own.
     Raises MissingDataset, ValueError for labels that are no fraction, what `Split.make` and `prepare` raise.
     """
     if method.learns_from(config) == "nothing":
@@ -63,12 +65,15 @@ def parts_of(row: Row, method: Method, config: Any, profile: str, seed: int = 0,
             how["folds"] = len(how["folds"])  # simulated images have other names than the published folds
         dealt = Split.make(samples, **how, fold=fold).apply(samples)
     else:
-        samples = cut_for(method, config, data.load(name, "train"))
+        samples = data.load(name, "train")
+        by = "image" if method.patch is None and row.patches is None else "patch"
+        if row.patches:
+            samples = [cut for sample in samples for cut in overlapping(sample, *row.patches)]
+        samples = cut_for(method, config, samples)
         own = name in SIMULATED or "validation" in CATALOG[name].parts
         validation = data.load(name, "validation") if own else ()
-        if fraction is None or (fraction == 1 and method.patch is None):
+        if fraction is None or (fraction == 1 and by == "image"):
             return prepare(method, config, samples, validation)
-        by = "image" if method.patch is None else "patch"
         split = Split.make(samples, by=by, labelled=fraction, validation=0 if own else 0.1, test=0, seed=seed)
         dealt = split.apply(samples)
         dealt = dealt._replace(validation=dealt.validation or validation)
@@ -103,12 +108,17 @@ def tested_on(dataset: str, profile: str, part: Part) -> Sequence[Sample]:
 
 
 def score(
-    segment: Callable[[np.ndarray], Nuclei], samples: Sequence[Sample], also: Collection[str] = ()
+    segment: Callable[[np.ndarray], Nuclei],
+    samples: Sequence[Sample],
+    also: Collection[str] = (),
+    patches: Collection[int] = (),
 ) -> Measured:
     """All metrics of `segment(image)` on samples with masks.
 
     segment : image uint8 (H, W, 3) -> `Nuclei`.
     also    : of `OF_A_SET`, numbers of the whole set that are wanted too.
+    patches : sides, px, of patches in which the images are segmented and scored as well
+              (`Column.patch`); their metrics are called "aji/256", of an image the mean over its patches.
 
     Returns the mean over images and a row an image, four digits; images empty on both sides are left out
     of the mean. Regions that a sample does not count as `valid` count on neither side.
@@ -122,8 +132,20 @@ def score(
         for s, scores in zip(samples, report.per_image)
     ]
     means = _short(report.mean) | _short(_of_the_set(samples, found, also))
+    for side in patches:
+        cut = [_in_patches(segment, sample, side) for sample in samples]
+        for row, scores in zip(rows, cut):
+            row |= _short(scores)
+        means |= _short({key: mean_of_defined(scores[key] for scores in cut) for key in cut[0]})
     simulated = any(s.meta.get("dataset") in SIMULATED for s in samples)
     return Measured(means, rows, "simulated" if simulated else "real")
+
+
+def _in_patches(segment: Callable[[np.ndarray], Nuclei], sample: Sample, side: int) -> dict[str, float]:
+    """{"aji/256": …}: the means over an image's patches, each segmented alone."""
+    cuts = overlapping(sample, side, side // 2)
+    report = evaluate_many((cut.label_map, segment(cut.image), cut.counted) for cut in cuts)
+    return {f"{key}/{side}": value for key, value in report.mean.items()}
 
 
 def _of_the_set(

@@ -23,6 +23,8 @@ class Row:
     changes     : config fields in which it differs from the paper's main method.
     split       : arguments of `Split.make`, or empty for the official parts.
     folds       : how many folds of a cross-validation it takes.
+    patches     : (side, overlap), px, of patches that labels are dealt out by, instead of by what the method
+                  works on; or None.
     alias       : a short name for the command line.
     """
 
@@ -35,9 +37,15 @@ class Row:
     split: Mapping[str, Any] = field(default_factory=dict)
     folds: int = 1
     alias: str = ""
+    patches: tuple[int, int] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "measured_on", tuple(self.measured_on) or (self.dataset,))
+
+    @property
+    def dealt(self) -> Mapping[str, Any]:
+        """How labels are dealt out, as a run is named by it: the split, and the patches if there are such."""
+        return {**self.split, **({"patches": list(self.patches)} if self.patches else {})}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class Column:
     where   : facts of the images that count, as {"organ": ("Breast", "Liver")}; empty = all images.
     against : name of a row; the column then holds the p-value of a paired test against it, over images.
     side    : px, of the image whose forward pass "flops" counts.
+    patch   : px; the mean over patches of this side, half of it in common, each segmented alone and compared
+              with its part of the truth, as papers do that cut their test images. 0 = whole images.
     """
 
     key: str
@@ -57,11 +67,14 @@ class Column:
     where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     against: str = ""
     side: int = 256
+    patch: int = 0
 
     @property
     def stored(self) -> str:
         """The key of its number in the `metrics` of a results line."""
-        return f"flops@{self.side}" if self.key == "flops" else self.key
+        if self.key == "flops":
+            return f"flops@{self.side}"
+        return f"{self.key}/{self.patch}" if self.patch else self.key
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from nucbook import Method, data
 from nucbook.data.tissue import simulate
 from nucbook.measure import costs, fraction_of, parts_of, require, score
 from nucbook.method import config_of, find
-from nucbook.metrics import evaluate_detections
+from nucbook.metrics import KEYS, evaluate_detections
 from nucbook.nuclei import Nuclei
 from nucbook.profile import change
 from nucbook.rows import Column, Row
@@ -43,6 +43,35 @@ def test_patches_are_cut_once_and_bear_the_names_that_their_split_has():
     parts = dealt("monuseg", "quick", "1/4", patch=128)
     assert {sample.shape for sample in parts.labelled} == {(128, 128)}
     assert all(sample.name.count("@") == 1 for sample in [*parts.labelled, *parts.unlabelled])
+
+
+def test_a_row_may_deal_out_patches_to_a_method_that_takes_images(tmp_path, monkeypatch):
+    """Nine patches of half overlap in an image of twice their side; in training alone."""
+    monkeypatch.setenv("NUCBOOK_DATA", str(write("monuseg622", tmp_path, size=64)))
+    row = Row("row", "maskrcnn", "monuseg622", "1/2", patches=(32, 16))
+    parts = parts_of(row, find("maskrcnn"), config_of("maskrcnn").short("monuseg622"), "short")
+    assert (len(parts.labelled), len(parts.unlabelled), len(parts.validation)) == (81, 81, 6)
+    assert {sample.shape for sample in [*parts.labelled, *parts.unlabelled]} == {(32, 32)}
+    assert parts.validation[0].shape == (64, 64)
+    assert row.dealt == {"patches": [32, 16]}
+
+
+def test_images_are_scored_in_patches_as_well():
+    """Each patch is segmented alone: one that finds every pixel to be one nucleus finds nine of them."""
+    sample = simulate("prostate", 64, seed=0)
+    shapes = []
+
+    def everything(image):
+        shapes.append(image.shape[:2])
+        return Nuclei.from_labels(np.ones(image.shape[:2], np.int32))
+
+    found = score(everything, [sample], patches=(32,))
+    assert shapes == [(64, 64), *[(32, 32)] * 9]
+    truth = [sample.crop(r, c, 32, 32).label_map > 0 for r in (0, 16, 32) for c in (0, 16, 32)]
+    dice = [2 * t.mean() / (t.mean() + 1) for t in truth]  # 0 where there is no nucleus
+    assert found.metrics["dice/32"] == pytest.approx(np.mean(dice), abs=1e-3)
+    assert found.per_image[0]["dice/32"] == found.metrics["dice/32"]
+    assert set(found.metrics) == {*KEYS, *(f"{key}/32" for key in KEYS)}
 
 
 def test_all_labels_leave_nobody_without():

@@ -1,4 +1,6 @@
-"""What is known of each data set before a file of it is read: ten real ones, none downloaded.
+"""What is known of each data set before a file of it is read: ten real ones, one in three splits.
+
+None is downloaded.
 
 Counts are what this library reads from the released files where `counted` says so, else what the
 publication states. What could not be confirmed is marked "(unconfirmed)".
@@ -92,6 +94,26 @@ CATALOG: dict[str, Entry] = {
         size="about 70 MB unpacked",
         source="https://monuseg.grand-challenge.org/Data/",
         cite="kumar2017dataset",
+        folder="MoNuSeg",
+        layout=(
+            "MoNuSegTrainingData/Tissue Images/TCGA-….tif",
+            "MoNuSegTrainingData/Annotations/TCGA-….xml   (or Labels/TCGA-….png)",
+        ),
+    ),
+    "monuseg622": Entry(
+        title="MoNuSeg, 6 : 2 : 2",
+        holds="The 30 training images of MoNuSeg, 18 / 6 / 6 by image, as Zhang et al. 2024 divide them.",
+        images=30,
+        nuclei=16_958,
+        counted=True,
+        parts=("train", "validation", "test"),
+        expected={"train": (18, 10_891), "validation": (6, 3_751), "test": (6, 2_316)},
+        split="6 : 2 : 2 by image, every fifth; which image BASS had in which part is not published.",
+        mpp=0.25,
+        licence=_NC,
+        size="about 70 MB unpacked",
+        source="https://monuseg.grand-challenge.org/Data/",
+        cite="kumar2020monuseg",
         folder="MoNuSeg",
         layout=(
             "MoNuSegTrainingData/Tissue Images/TCGA-….tif",
@@ -246,6 +268,10 @@ CATALOG: dict[str, Entry] = {
 
 _SHARED = {
     ("kumar", "monuseg"): "Kumar is MoNuSeg's training part, the same 30 images; its test part is apart.",
+    ("monuseg", "monuseg622"): "The 30 images are MoNuSeg's training part; its test part is apart.",
+    ("kumar", "monuseg622"): "Both are the 30 training images of MoNuSeg, divided differently.",
+    ("monuseg622", "pannuke"): "PanNuke takes in these images, as patches that are not recorded.",
+    ("lizard", "monuseg622"): "PanNuke takes in these, Lizard takes images from PanNuke: they may meet.",
     ("kumar", "pannuke"): "PanNuke takes in Kumar's images; which of its patches they are is not recorded.",
     ("monuseg", "pannuke"): "PanNuke takes in MoNuSeg's training images, as patches that are not recorded.",
     ("consep", "lizard"): "16 images of Lizard (consep_*) are regions of CoNSeP's, at half the resolution.",

@@ -21,6 +21,9 @@ from nucbook.sample import Sample
 KUMAR = json.loads((Path(__file__).parent / "kumar.json").read_text(encoding="utf-8"))
 
 
+_SIX_TWO_TWO = ("train", "validation", "train", "test", "train")  # of five images by name; Zhang et al. 2024
+
+
 # -- MoNuSeg and its training images, Kumar ---------------------------------------------------
 
 
@@ -42,6 +45,12 @@ def kumar(folder: Path, part: str) -> list[Item]:
     home = _first_folder(folder, _MONUSEG_FOLDERS["train"])
     absent = lambda name: _monuseg_item(home / "Tissue Images" / f"{name}.tif", home, "kumar")
     return [items.get(name) or absent(name) for name in KUMAR[part]]  # an absent one is told when read
+
+
+def monuseg622(folder: Path, part: str) -> list[Item]:
+    """The 30 training images of MoNuSeg, by name, every fifth for validation and every fifth for test."""
+    items = sorted(monuseg(folder, "train", dataset="monuseg622"), key=lambda item: item.name)
+    return [item for i, item in enumerate(items) if _SIX_TWO_TWO[i % 5] == part]
 
 
 def _monuseg_item(picture: Path, home: Path, dataset: str) -> Item:
@@ -224,7 +233,6 @@ def monusac(folder: Path, part: str) -> list[Item]:
 # -- CryoNuSeg --------------------------------------------------------------------------------
 
 # 6 : 2 : 2 by image, as BASS cuts the set, in the order of the names; which ones it took is not published.
-_CRYONUSEG_PARTS = ("train", "validation", "train", "test", "train")
 # The first of three mark-ups: by this annotator once more, and by a second one, there are two others.
 _CRYONUSEG_MARKUP = ("Annotator 1 (biologist)", "Annotator 1 (biologist)/Annotator 1 (biologist)")
 
@@ -237,7 +245,7 @@ def cryonuseg(folder: Path, part: str) -> list[Item]:
     markup = _first_folder(folder, _CRYONUSEG_MARKUP)
     items = []
     for i, picture in enumerate(images.find_pictures(folder / "tissue images")):
-        if part != _CRYONUSEG_PARTS[i % 5]:
+        if part != _SIX_TWO_TWO[i % 5]:
             continue
         name = picture.stem
         meta = _meta("cryonuseg", name, organ=name.removeprefix("Human_").rsplit("_", 1)[0], patient=name)
@@ -305,6 +313,7 @@ def _tcga_patient(name: str) -> str:
 LAYOUTS: dict[str, Callable[[Path, str], list[Item]]] = {
     "monuseg": monuseg,
     "kumar": kumar,
+    "monuseg622": monuseg622,
     "tnbc": tnbc,
     "cryonuseg": cryonuseg,
     "digestpath": digestpath,

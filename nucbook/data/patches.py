@@ -8,7 +8,7 @@ image, so crops may lie anywhere and every pixel is drawn equally often.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -191,6 +191,26 @@ def grid(shape: tuple[int, int], size: int, overlap: int = 0) -> Iterator[tuple[
         count = max(1, math.ceil((length - overlap) / (size - overlap)))
         starts.append(np.linspace(0, max(length - size, 0), count).round().astype(int).tolist())
     return ((row, column) for row in starts[0] for column in starts[1])
+
+
+def overlapping(sample: Sample, size: int, overlap: int) -> list[Sample]:
+    """A sample cut into patches of `size` px that cover it, `overlap` px in common at least; see `grid`.
+
+    A side shorter than that is left as it is.
+    """
+    height, width = (min(size, length) for length in sample.shape)
+    return [sample.crop(row, column, height, width) for row, column in grid(sample.shape, size, overlap)]
+
+
+def covered(shape: tuple[int, int], corners: Iterable[tuple[int, int]], size: int) -> float:
+    """The fraction of an image's pixels that lie in at least one of some patches of `size` px.
+
+    corners : first row and column of each.
+    """
+    seen = np.zeros(shape, bool)
+    for row, column in corners:
+        seen[row : row + size, column : column + size] = True
+    return float(seen.mean())
 
 
 def patches(sample: Sample, size: int) -> list[Sample]:

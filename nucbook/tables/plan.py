@@ -91,7 +91,7 @@ def runs(
                 named = identity(config)
                 yield (
                     row,
-                    Run(row.method, named, row.dataset, row.split, row.labels, fold, seed, init),
+                    Run(row.method, named, row.dataset, row.dealt, row.labels, fold, seed, init),
                     config,
                 )
 

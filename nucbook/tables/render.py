@@ -66,9 +66,9 @@ def numbers(frame: pd.DataFrame, column: Column) -> pd.Series:
 def _mean_of_some(images: list[dict], column: Column) -> float:
     """The mean over the images with the column's facts, NaN where there is none."""
     counted = [
-        image[column.key]
+        image[column.stored]
         for image in images
-        if image.get(column.key) is not None and all(image.get(k) in v for k, v in column.where.items())
+        if image.get(column.stored) is not None and all(image.get(k) in v for k, v in column.where.items())
     ]
     return sum(counted) / len(counted) if counted else float("nan")
 
@@ -83,7 +83,7 @@ def _cells(ours: pd.DataFrame, column: Column) -> pd.DataFrame:
         base = ours[(ours.row == column.against) & (ours[INDEX[1:]] == cell).all(axis=1)]
         if row != column.against and len(base):
             found[(row, *cell)] = {
-                "mean": p_value(own, base, column.key),
+                "mean": p_value(own, base, column.stored),
                 "std": float("nan"),
                 "count": len(own),
             }

@@ -145,10 +145,11 @@ def result_of(table: Table, job: Job, runner: StageRunner) -> RunResult:
     segmenter, trained = train_on(method, job.config, parts, runner)
     columns = table.columns.values()
     also, costs = measure.wanted_of_a_set(columns), measure.costs(method, job.config, columns)
+    patches = {column.patch for column in columns if column.patch}
     measured = {}
     for name in job.measured_on:
         samples = parts.test or measure.tested_on(name, job.profile, table.tested(name))
-        found = measure.score(lambda image: segmenter(image).nuclei, samples, also)
+        found = measure.score(lambda image: segmenter(image).nuclei, samples, also, patches)
         measured[name] = replace(found, metrics={**found.metrics, **costs})
     return RunResult(measured, trained.init, trained.selection, trained.seconds)
 

@@ -214,6 +214,7 @@ def _chromseg(root: Path, size: int) -> None:
 WRITERS = {
     "monuseg": _monuseg,
     "kumar": _monuseg,
+    "monuseg622": _monuseg,
     "tnbc": _tnbc,
     "cryonuseg": _cryonuseg,
     "digestpath": _lizard,

@@ -13,6 +13,7 @@ from tests.data.layouts import save, tile, write
 COUNTS = {
     "monuseg": {"train": 30, "test": 2},
     "kumar": {"train": 12, "validation": 4, "test": 14},
+    "monuseg622": {"train": 18, "validation": 6, "test": 6},
     "tnbc": {"train": 30, "validation": 7, "test": 13},
     "cryonuseg": {"train": 4, "validation": 1, "test": 1},
     "digestpath": {"train": 1, "validation": 1, "test": 1},

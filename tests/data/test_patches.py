@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nucbook.data.augment import Geometry
-from nucbook.data.patches import PatchBank, Places, grid, patches
+from nucbook.data.patches import PatchBank, Places, covered, grid, overlapping, patches
+from nucbook.data.tissue import simulate
 from nucbook.nuclei import Nuclei
 from nucbook.sample import Sample
 
@@ -261,3 +262,15 @@ def test_patches_hold_every_pixel_once_and_none_is_too_large(height, width, size
 def test_an_image_of_1000_makes_sixteen_patches():
     cut = patches(Sample(np.zeros((1000, 1000, 3), np.uint8), name="a"), 256)
     assert [patch.shape for patch in cut] == [(250, 250)] * 16
+
+
+def test_patches_that_overlap_put_a_label_on_more_pixels_than_their_share():
+    """Of 49 patches of 256² in a 1000² image; and what is smaller than a patch is one."""
+    corners = list(grid((1000, 1000), 256, 128))
+    assert len(corners) == 49
+    assert covered((1000, 1000), corners, 256) == 1
+    assert covered((1000, 1000), corners[:1], 256) == pytest.approx(0.0655, abs=1e-4)
+    assert covered((1000, 1000), corners[::8], 256) > 7 / 49
+    small = overlapping(simulate("breast", (40, 100), seed=1), 64, 32)
+    assert [sample.shape for sample in small] == [(40, 64)] * 3
+    assert [sample.meta["box"][:2] for sample in small] == [(0, 0), (0, 18), (0, 36)]

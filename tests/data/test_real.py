@@ -29,6 +29,11 @@ def needs(*folders: str):
     [
         ("monuseg", "MoNuSeg", {"train": (30, 16_958), "test": (14, 6_697)}),
         ("kumar", "MoNuSeg", {"train": (12, 6_842), "validation": (4, 3_065), "test": (14, 7_051)}),
+        (
+            "monuseg622",
+            "MoNuSeg",
+            {"train": (18, 10_891), "validation": (6, 3_751), "test": (6, 2_316)},
+        ),
         ("tnbc", "TNBC", {"train": (30, 2_155), "validation": (7, 1_002), "test": (13, 871)}),
         ("consep", "CoNSeP", {"train": (27, 15_555), "test": (14, 8_777)}),
     ],

@@ -23,11 +23,14 @@ from nucbook.tables.run import run_table
 from tests.data.layouts import write
 
 HOVERNET = {"steps": 2, "batch": 2, "crop": 32, "patch": 32}
+MASKRCNN = {"steps": 2, "batch": 2, "crop": 48, "levels": 3, "width": 16, "box_width": 16}
 SMALL = {
     "classical": {},
     "tissue": {"steps": 2, "batch": 2, "crop": 32, "levels": 3, "tiles": 2, "tile": 64},
     "unet": {"steps": 2, "batch": 2, "crop": 32, "levels": 3},
     "hovernet": HOVERNET,
+    "maskrcnn": MASKRCNN,
+    "bass": MASKRCNN | {"student_steps": 2},
     "self_training": HOVERNET,
     "mean_teacher": HOVERNET,
     "ircr": HOVERNET | {"external": ["tissue"]},  # nuclei of tiny files are all alike
@@ -85,7 +88,11 @@ def code_of(paper):
 @pytest.mark.parametrize(("paper", "kind"), configurations())
 def test_every_field_is_read_by_something(paper, kind):
     code = code_of(paper)
-    unread = [f.name for f in fields(kind) if not re.search(rf"(config|unet|hovernet)\.{f.name}\b", code)]
+    unread = [
+        f.name
+        for f in fields(kind)
+        if not re.search(rf"(config|unet|hovernet|maskrcnn|trunk)\.{f.name}\b", code)
+    ]
     assert not unread
 
 
@@ -100,7 +107,11 @@ def test_every_field_says_its_unit_or_source(paper, kind):
 def test_the_papers_sizes_take_one_step(name, tmp_path):
     """At the paper's crop and network, one crop a step; weights from scratch, since others may not be had."""
     method = find_method(name)
-    steps = {"weaknucleiseg": {"spn_steps": 1, "ien_steps": 1}, "tissue": {"steps": 1, "tiles": 1}}
+    steps = {
+        "weaknucleiseg": {"spn_steps": 1, "ien_steps": 1},
+        "tissue": {"steps": 1, "tiles": 1},
+        "bass": {"steps": 1, "student_steps": 1},
+    }
     own = {"external": ["tissue"]} if name == "ircr" else {}
     small = {"batch": 1, "init": "scratch", **steps.get(name, {"steps": 1}), **own}
     config = change(method.config.paper("monuseg"), small)

@@ -1,0 +1,212 @@
+"""BASS: a teacher, its pseudo labels, and a student that learns boundaries (Zhang et al. 2024, Sec. 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nucbook.data.augment import Colour
+from nucbook.data.batch import Batch
+from nucbook.data.patches import patches
+from nucbook.instances import boxes
+from nucbook.instances.boxes import Detections
+from nucbook.method import LearnsFrom, Method, Trained
+from nucbook.networks.encoder import weights_identity
+from nucbook.networks.maskrcnn import GRID, MASK
+from nucbook.nuclei import Nuclei
+from nucbook.papers.baselines import maskrcnn
+from nucbook.papers.baselines.maskrcnn import detection_losses, detections, masks_of, truth_of
+from nucbook.papers.baselines.maskrcnn_losses import mask_loss
+from nucbook.papers.bass.config import Config
+from nucbook.papers.bass.losses import Bands, bands, boundary_weights, cross_roi_contrast
+from nucbook.papers.bass.network import Student
+from nucbook.papers.bass.thresholds import VALUES, BoxThreshold, box_threshold, by_tile, number_of_tiles
+from nucbook.papers.bass.views import averaged
+from nucbook.sample import Sample
+from nucbook.segmenter import AT_ONCE
+from nucbook.split import Parts
+from nucbook.training.crops import crops
+from nucbook.training.learn import Learned, trained
+from nucbook.training.prepare import Models, device
+from nucbook.training.stages import StageRunner, stage
+
+LABELS = ("box_threshold", "pixel_threshold", "views")  # fields of the pseudo labels, not of the student
+STUDENT = tuple(name for name in Config.__dataclass_fields__ if name not in LABELS)
+LOWEST = float(VALUES[0])  # score of a box that the teacher's detections are kept from
+
+
+def build(config: Config) -> Student:
+    """The student of a config, random weights."""
+    trunk = config.maskrcnn
+    return Student(
+        config.heads,
+        config.contrast_width,
+        config.rois,
+        encoder=trunk.encoder,
+        levels=trunk.levels,
+        width=trunk.width,
+        box_width=trunk.box_width,
+        scale=trunk.scale,
+    )
+
+
+def networks(config: Config) -> dict[str, nn.Module]:
+    """The student of a config, random weights; the teacher is not needed any more."""
+    return {"maskrcnn": build(config)}
+
+
+def maps(models: Mapping[str, nn.Module], image: Tensor, config: Config) -> list[Detections]:
+    """What the student finds in each of the images (B, 3, H, W) in [0, 1]."""
+    return maskrcnn.maps(models, image, config.maskrcnn)
+
+
+def decode(found: Detections, config: Config) -> Nuclei:
+    """The nuclei of one image."""
+    return maskrcnn.decode(found, config.maskrcnn)
+
+
+# -- pseudo labels ------------------------------------------------------------------------------
+
+
+@stage("maskrcnn", "views")
+def detect(
+    runner: StageRunner, config: Config, samples: Sequence[Sample], weights: Mapping[str, Tensor]
+) -> list[dict[str, np.ndarray]]:
+    """What the teacher finds in each sample, at every score that may become the threshold.
+
+    Probabilities of masks are kept in 255 steps.
+    """
+    teacher = maskrcnn.build(config.maskrcnn)
+    teacher.load_state_dict(weights)
+    teacher.to(device()).eval()
+    kept = []
+    for sample in samples:
+        pixels = torch.from_numpy(sample.image).to(device()).permute(2, 0, 1)[None].float() / 255
+        find = lambda image: detections(teacher(image, score=LOWEST), image)[0]
+        with torch.inference_mode():
+            found = find(pixels) if config.views == "one" else averaged(find, pixels)
+        masks = (found.masks * 255).round().astype(np.uint8)
+        kept.append({"boxes": found.boxes, "scores": found.scores, "masks": masks})
+    return kept
+
+
+def restored(kept: Mapping[str, np.ndarray], sample: Sample) -> Detections:
+    """The detections of a sample from what `detect` keeps."""
+    return Detections(sample.shape, kept["boxes"], kept["scores"], kept["masks"].astype(np.float32) / 255)
+
+
+def thresholds(found: Sequence[Detections], labelled: Sequence[Sample]) -> BoxThreshold:
+    """The box thresholds that a teacher's detections and the labelled samples give, tile by tile."""
+    scores, counts = [], []
+    for own in found:
+        x, y, x_end, y_end = own.boxes.T
+        tile = by_tile(own.shape, np.stack([y + y_end, x + x_end], 1) / 2)
+        scores += [own.scores[tile == i] for i in range(number_of_tiles(own.shape))]
+    for sample in labelled:
+        corners = sample.truth.boxes
+        tile = by_tile(sample.shape, (corners[:, :2] + corners[:, 2:]) / 2)
+        counts += np.bincount(tile, minlength=number_of_tiles(sample.shape)).tolist()
+    return box_threshold(scores, counts)
+
+
+def pseudo_labels(
+    found: Sequence[Detections], samples: Sequence[Sample], box: float, pixel: float
+) -> list[Sample]:
+    """The samples with the detections that score at least `box` as their nuclei, from `pixel` probability."""
+    labels = [boxes.decode(own[own.scores >= box], pixel).to_labels() for own in found]
+    return [
+        replace(sample, instances=own, nuclei=None, points=None, class_of={})
+        for sample, own in zip(samples, labels)
+    ]
+
+
+# -- the student --------------------------------------------------------------------------------
+
+
+def step(models: Models, batch: Batch, config: Config) -> dict[str, Tensor]:
+    """One step of the student: Eq. 2, and the cross-entropy of the fused masks."""
+    predicted = models.maskrcnn(batch.image, truth_of(batch))
+    made, regions = predicted.masks, predicted.regions
+    inside = masks_of(batch, regions, MASK)
+    losses = detection_losses(predicted)
+    if "nmh" in made:
+        losses["nmh"] = mask_loss(made["nmh"], inside)
+    if "lrd" in made:
+        low = masks_of(batch, regions, GRID)
+        weight = boundary_weights(low, config.boundary_width, config.boundary_weight)
+        losses["lrd"] = mask_loss(made["lrd"], low, weight)
+    seen = inside[made["rows"]]
+    if len(config.heads) > 1 or "crc" in config.heads:
+        losses["mask"] = mask_loss(made["mask"], seen)
+    if "crc" in made and config.contrast:
+        count = len(seen)
+        drawn = torch.rand(seen.shape, device=seen.device) < config.sampled
+        sets = Bands(*(mask & drawn for mask in bands(seen, config.distance)))
+        partner = torch.randperm(count, device=seen.device)
+        contrast = cross_roi_contrast(
+            made["embeddings"], sets, partner, config.temperature, config.terms, config.query
+        )
+        losses["contrast"] = config.contrast * contrast.loss
+    return losses
+
+
+@stage(*STUDENT)
+def student(
+    runner: StageRunner,
+    config: Config,
+    labelled: Sequence[Sample],
+    pseudo: Sequence[Sample],
+    start: str | None,
+) -> Learned:
+    """The student, on as many crops of labelled samples as of those with pseudo labels."""
+    trunk = replace(config.maskrcnn, milestones=config.student_milestones)
+    half = max(trunk.batch // 2, 1)
+    lots = [crops(lot, trunk.crop, half, colour=Colour()) for lot in (labelled, pseudo)]
+
+    def batches(generator: torch.Generator) -> Batch:
+        return Batch.concatenate([draw(generator) for draw in lots])
+
+    return maskrcnn.learnt(
+        runner,
+        trunk,
+        lambda: build(config),
+        partial(step, config=config),
+        batches,
+        config.student_steps,
+        start,
+    )
+
+
+def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
+    """Train the teacher on labelled samples, and the student on those and on its pseudo labels.
+
+    Where no detection reaches the box threshold in any sample, the student learns from the labelled ones
+    alone. Raises OutOfTime.
+    """
+    start = weights_identity(config.maskrcnn.encoder, config.maskrcnn.init)
+    teacher = runner.do(maskrcnn.supervised, config.maskrcnn, parts.labelled, start)
+    unlabelled = [cut for sample in parts.unlabelled for cut in patches(sample, AT_ONCE)]
+    kept = runner.do(detect, config, unlabelled, teacher["weights"])
+    found = [restored(own, sample) for own, sample in zip(kept, unlabelled)]
+    box = config.box_threshold
+    if box is None:
+        box = thresholds(found, parts.labelled).nearest
+    pseudo = pseudo_labels(found, unlabelled, box, config.pixel_threshold)
+    if not any(sample.label_map.any() for sample in pseudo):
+        pseudo = list(parts.labelled)
+    made = runner.do(student, config, parts.labelled, pseudo, start)
+    return trained({"maskrcnn": made})
+
+
+def learns_from(config: Any) -> LearnsFrom:
+    """Some samples have masks."""
+    return "some masks"
+
+
+METHOD = Method("bass", Config, networks, maps, decode, train, learns_from)

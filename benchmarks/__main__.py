@@ -27,6 +27,7 @@ NAMES = (
     "training",
     "precision",
     "hovernet",
+    "bass",
     "slide",
 )
 README = Path(__file__).parent / "README.md"

@@ -199,7 +199,7 @@ class MaskRCNN(nn.Module):
 
         boxes : for each image (N, 4), in pixels of the enlarged image.
         """
-        regions = self.mask_pool(features, boxes, images.image_sizes)
+        regions = self.mask_pool(features, boxes, extents(images))
         return {"mask": self.mask_predictor(self.mask_head(regions))[:, 0]}
 
     # -- parts of forward -------------------------------------------------------------------
@@ -253,7 +253,7 @@ class MaskRCNN(nn.Module):
         self, features: dict[str, Tensor], boxes: list[Tensor], images: ImageList
     ) -> tuple[Tensor, Tensor]:
         """Logits (R, 2) of background and nucleus, and moves (R, 8) of the sides for either."""
-        regions = self.roi.box_roi_pool(features, boxes, images.image_sizes)
+        regions = self.roi.box_roi_pool(features, boxes, extents(images))
         logits, moves = self.roi.box_predictor(self.roi.box_head(regions))
         return logits.float(), moves.float()
 
@@ -281,6 +281,12 @@ class MaskRCNN(nn.Module):
         columns, rows = centres[:, 0], centres[:, 1]
         height, width = known.shape
         return known[rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+
+
+def extents(images: ImageList) -> list[tuple[int, int]]:
+    """(H, W) of each image with its padding: what a pool infers the strides of the maps from."""
+    height, width = images.tensors.shape[-2:]
+    return [(height, width)] * len(images.image_sizes)
 
 
 def _number(area: int, of: int) -> int:

@@ -81,6 +81,15 @@ def test_any_size_gives_boxes_inside_the_image(network, shape):
         assert ((own.masks >= 0) & (own.masks <= 1)).all()
 
 
+def test_strides_are_those_of_the_maps_however_much_is_padded():
+    """40 px are padded to 64 by an encoder of stride 32: its finest map is 16 cells wide, not a half of 40."""
+    network = MaskRCNN("resnet18", 5, 16, 32).eval()
+    with torch.inference_mode():
+        network(torch.rand(1, 3, 40, 40), score=0.0)
+    assert network.roi.box_roi_pool.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+    assert network.mask_pool.scales == network.roi.box_roi_pool.scales
+
+
 def test_detections_grow_with_the_area(network):
     with torch.inference_mode():
         few, many = (len(network(torch.rand(1, 3, side, side), score=0.0)[0].boxes) for side in (64, 256))

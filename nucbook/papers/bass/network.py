@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 
-from nucbook.networks.maskrcnn import MASK, MaskRCNN
+from nucbook.networks.maskrcnn import MASK, MaskRCNN, extents
 
 SHARED = 3  # convolutions of the naive head that the low-resolution one starts from
 EMBEDDING = 64  # dimensions in which cells are compared
@@ -71,7 +71,7 @@ class Student(MaskRCNN):
         rows = torch.arange(total, device=features["0"].device)
         made: dict[str, Tensor] = {}
         if set(self.heads) != {"crc"}:
-            shared = self.mask_head[:SHARED](self.mask_pool(features, boxes, images.image_sizes))
+            shared = self.mask_head[:SHARED](self.mask_pool(features, boxes, extents(images)))
             if "nmh" in self.heads:
                 made["nmh"] = self.mask_predictor(self.mask_head[SHARED:](shared))[:, 0]
             if "lrd" in self.heads:
@@ -81,7 +81,7 @@ class Student(MaskRCNN):
                 chosen = torch.randperm(total)[: self.rois].sort().values.to(rows.device)
                 boxes = [own[of] for own, of in zip(boxes, _split(chosen, boxes))]
                 rows = chosen
-            cells = self.crc(self.crc_pool(features, boxes, images.image_sizes))
+            cells = self.crc(self.crc_pool(features, boxes, extents(images)))
             made["crc"] = self.crc_logit(cells)[:, 0]
             if self.training:
                 made["embeddings"] = self.projector(cells)

@@ -84,8 +84,8 @@ def cross_roi_contrast(
     cells = embeddings.float().flatten(2)  # (R, D, M²)
     unit = F.normalize(cells, dim=1)
     flat = Bands(*(mask.flatten(1) for mask in sets))
-    back = _query(cells, flat.background | flat.outer, partner, query)
-    front = _query(cells, flat.foreground | flat.inner, partner, query)
+    back = query_of(cells, flat.background | flat.outer, partner, query)
+    front = query_of(cells, flat.foreground | flat.inner, partner, query)
     losses, defined = [], []
     for asked, positive, negative in (
         (back, flat.outer, flat.inner),
@@ -93,14 +93,14 @@ def cross_roi_contrast(
         (back, flat.background, flat.foreground),
         (front, flat.foreground, flat.background),
     )[: 4 if terms == "four" else 2]:
-        loss, there = _info_nce(_cosines(asked, unit, partner) / temperature, positive, negative, partner)
+        loss, there = info_nce(cosines(asked, unit, partner) / temperature, positive, negative, partner)
         losses.append(loss)
         defined.append(there)
     total = torch.stack(losses).sum() + 0 * embeddings.sum()
     return Contrast(total, torch.stack(defined).float().mean() if len(cells) else total.detach() * 0)
 
 
-def _query(cells: Tensor, side: Tensor, partner: Tensor, query: str) -> Tensor:
+def query_of(cells: Tensor, side: Tensor, partner: Tensor, query: str) -> Tensor:
     """The mean of a side's cells, over each pair or over all regions, (R, D) (Eq. 5)."""
     total, count = torch.einsum("rdc,rc->rd", cells, side.to(cells)), side.sum(1, keepdim=True)
     if query == "batch":
@@ -110,14 +110,14 @@ def _query(cells: Tensor, side: Tensor, partner: Tensor, query: str) -> Tensor:
     return total / count.clamp(min=1)
 
 
-def _cosines(query: Tensor, unit: Tensor, partner: Tensor) -> Tensor:
+def cosines(query: Tensor, unit: Tensor, partner: Tensor) -> Tensor:
     """Cosine of a query (R, D) with the cells of its region and of the partner, (R, 2 M²)."""
     query = F.normalize(query, dim=1)
     of = lambda cells: torch.einsum("rd,rdc->rc", query, cells)
     return torch.cat([of(unit), of(unit[partner])], 1)
 
 
-def _info_nce(scores: Tensor, positive: Tensor, negative: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+def info_nce(scores: Tensor, positive: Tensor, negative: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
     """Eq. 7, and for which pairs it is defined, bool (R,).
 
     scores : (R, 2 M²), cosines over τ; positive, negative : bool (R, M²), cells of each region.

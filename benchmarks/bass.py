@@ -57,7 +57,9 @@ def painted() -> dict[str, float]:
     best["pasted"] *= COUNT / 100  # of a hundred: a thousand would need 4 GB
     print(f"{COUNT} detections in {SIDE}², one core")
     print(f"| decode            | {best['painted']:6.1f} ms | aim 50 |")
-    print(f"| torchvision's way | {best['pasted']:6.0f} ms | {best['pasted'] / best['painted']:.0f} × decode |")
+    print(
+        f"| torchvision's way | {best['pasted']:6.0f} ms | {best['pasted'] / best['painted']:.0f} × decode |"
+    )
     return best
 
 
@@ -93,7 +95,9 @@ def steps(profile: str, config: Config) -> dict[str, float]:
     threads = torch.get_num_threads()
     print(f"profile {profile}: {trunk.batch} crops of {trunk.crop}², {device().type}, {threads} threads")
     print(f"| Mask R-CNN | {best['Mask R-CNN']:6.0f} ms a step | |")
-    print(f"| student    | {best['student']:6.0f} ms a step | {best['student'] / best['Mask R-CNN']:.2f} × that |")
+    print(
+        f"| student    | {best['student']:6.0f} ms a step | {best['student'] / best['Mask R-CNN']:.2f} × that |"
+    )
     return {f"{profile} {name}": value for name, value in best.items()}
 
 

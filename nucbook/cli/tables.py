@@ -53,9 +53,9 @@ def table(
         wanted, profile = find(address), profile_in_force(profile)
         chosen = seeds if seed is None else [seed]
         if listed:
-            typer.echo(report.listed(wanted, profile, rows, labels))
+            typer.echo(report.listed(wanted, profile, rows=rows, labels=labels))
         elif show:
-            typer.echo(report.printed(wanted, profile, rows, labels))
+            typer.echo(report.printed(wanted, profile, rows=rows, labels=labels))
         elif dry_run:
             typer.echo(report.dry_run(wanted, rows, chosen, profile, pairs(changes), labels))
         elif verify:
@@ -81,9 +81,9 @@ def table(
                     dirty=dirty,
                 )
             except (MissingDataset, DirtyTree):  # nothing was run; what is stored can be shown all the same
-                typer.echo(report.printed(wanted, profile, rows, labels))
+                typer.echo(report.printed(wanted, profile, rows=rows, labels=labels))
                 raise
             elsewhere = f", {len(outcome.elsewhere)} by another process" if outcome.elsewhere else ""
             waiting = f"{len(outcome.waiting)} wait for the next call"
             typer.echo(f"{len(outcome.done)} runs done{elsewhere}, {waiting}.")
-            typer.echo(report.printed(wanted, profile, rows, labels))
+            typer.echo(report.printed(wanted, profile, rows=rows, labels=labels))

@@ -18,9 +18,9 @@ from nucbook.tables.render import as_text, compare, numbers, older
 def printed(
     table: Table,
     profile: str,
+    results: Results | None = None,
     rows: Sequence[str] | None = None,
     labels: str | None = None,
-    results: Results | None = None,
 ) -> str:
     """What was measured at a profile beside what was published; simulated runs stand alone.
 
@@ -56,9 +56,9 @@ def tables_listed() -> str:
 def listed(
     table: Table,
     profile: str,
+    results: Results | None = None,
     rows: Sequence[str] | None = None,
     labels: str | None = None,
-    results: Results | None = None,
 ) -> str:
     """The rows of a table: alias, name, what each learns from, and how many runs of it are stored.
 

@@ -28,7 +28,7 @@ def test_runs_of_what_a_row_was_are_counted_apart(toys):
     table = toys.TABLES["2"]
     run_table(table, rows=["spn"], seeds=2, progress=False)
     changed = replace(table, rows=(replace(table.rows[0], changes={"gain": 0.3}), *table.rows[1:]))
-    count = lambda table: listed(table, "short", ["spn"]).splitlines()[-1].split()[-2:]
+    count = lambda table: listed(table, "short", rows=["spn"]).splitlines()[-1].split()[-2:]
     assert (count(table), count(changed)) == (["2", "0"], ["0", "2"])
     assert "2 stored results are older than their rows" in dry_run(changed, ["spn"], 2, "short", {})
     run_table(changed, rows=["spn"], progress=False)
@@ -39,4 +39,4 @@ def test_some_rows_are_shown_alone(toys):
     table = toys.TABLES["2"]
     run_table(table, rows=["spn", "SPN+IEN"], progress=False)
     assert "SPN+IEN" in printed(table, "short")
-    assert "SPN+IEN" not in printed(table, "short", ["spn"])
+    assert "SPN+IEN" not in printed(table, "short", rows=["spn"])

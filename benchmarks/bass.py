@@ -95,9 +95,8 @@ def steps(profile: str, config: Config) -> dict[str, float]:
     threads = torch.get_num_threads()
     print(f"profile {profile}: {trunk.batch} crops of {trunk.crop}², {device().type}, {threads} threads")
     print(f"| Mask R-CNN | {best['Mask R-CNN']:6.0f} ms a step | |")
-    print(
-        f"| student    | {best['student']:6.0f} ms a step | {best['student'] / best['Mask R-CNN']:.2f} × that |"
-    )
+    ratio = best["student"] / best["Mask R-CNN"]
+    print(f"| student    | {best['student']:6.0f} ms a step | {ratio:.2f} × that |")
     return {f"{profile} {name}": value for name, value in best.items()}
 
 

@@ -82,7 +82,7 @@ def test_any_size_gives_boxes_inside_the_image(network, shape):
 
 
 def test_strides_are_those_of_the_maps_however_much_is_padded():
-    """40 px are padded to 64 by an encoder of stride 32: its finest map is 16 cells wide, not a half of 40."""
+    """40 px are padded to 64 by an encoder of stride 32: 16 cells of its finest map are a quarter of that."""
     network = MaskRCNN("resnet18", 5, 16, 32).eval()
     with torch.inference_mode():
         network(torch.rand(1, 3, 40, 40), score=0.0)

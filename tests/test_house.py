@@ -339,6 +339,7 @@ def test_sentences_keep_their_code_and_lose_no_sign(plain):
     shown = plain(["Areas |g| of `Nuclei`,", "all *of* them.", ""])
     assert shown == [r"Areas \|g\| of ``Nuclei``, all \*of\* them.", ""]
     assert plain(['Of "patient" or `"image"`.']) == ['Of ``"patient"`` or ``"image"``.', ""]
+    assert plain(["To `side`² cells."]) == [r"To ``side``\ ² cells.", ""]
 
 
 def test_arguments_stand_in_columns(plain):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 MARKUP = re.compile(r"([\\*|_<>])")  # what reStructuredText would take for markup
+ADJOINING = re.compile(r"^(?=\w)")  # a letter or digit right after code, whose markup would not end there
 ARGUMENT = re.compile(r"(\S+(?: \S+){0,3}?) +: +(.*)")  # `name : what it is`
 
 
@@ -30,7 +31,9 @@ def plain(lines: list[str]) -> list[str]:
 def _sentences(text: str) -> str:
     text = re.sub(r'"[\w.-]*"', r"`\g<0>`", " ".join(text.split()))  # a string argument is code
     parts = re.split(r"`+([^`]+)`+", text)  # text, code, text, …
-    return "".join(f"``{part}``" if i % 2 else MARKUP.sub(r"\\\1", part) for i, part in enumerate(parts))
+    words = [MARKUP.sub(r"\\\1", part) for part in parts[::2]]
+    words[1:] = [ADJOINING.sub(r"\\ ", part) for part in words[1:]]  # an escaped space shows nothing
+    return "".join(f"``{part}``" if i % 2 else words[i // 2] for i, part in enumerate(parts))
 
 
 def _columns(rows: list[str]) -> list[str]:

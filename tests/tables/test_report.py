@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nucbook.results import Results
+from nucbook.tables.plan import plan
 from nucbook.tables.report import dry_run, listed, printed
 from nucbook.tables.run import run_table
 
@@ -40,3 +41,13 @@ def test_some_rows_are_shown_alone(toys):
     run_table(table, rows=["spn", "SPN+IEN"], progress=False)
     assert "SPN+IEN" in printed(table, "short")
     assert "SPN+IEN" not in printed(table, "short", rows=["spn"])
+
+
+def test_simulated_tissue_is_measured_once_however_many_sets_a_row_names(toys):
+    """It stands for each of them at quick."""
+    row = replace(toys.TABLES["2"].rows[0], measured_on=("kumar", "tnbc"))
+    table = replace(toys.TABLES["2"], rows=(row,))
+    [job], _ = plan(table, profile="quick")
+    assert job.measured_on == ("kumar",)
+    [job], _ = plan(table, profile="short")
+    assert job.measured_on == ("kumar", "tnbc")

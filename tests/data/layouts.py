@@ -149,7 +149,7 @@ def _consep(root: Path, size: int) -> None:
 def _lizard(root: Path, size: int) -> None:
     home = root / "Lizard"
     rows = []
-    for seed, source in enumerate(("dpath", "dpath", "dpath", "glas", "consep", "pannuke")):
+    for seed, source in enumerate(("dpath", "dpath", "dpath", "dpath", "consep", "pannuke")):
         name = f"{source}_{seed}"
         image, labels = tile(seed, size)
         save(home / f"Lizard_Images{1 + seed % 2}" / f"{name}.png", image)

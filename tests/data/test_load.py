@@ -16,7 +16,7 @@ COUNTS = {
     "monuseg622": {"train": 18, "validation": 6, "test": 6},
     "tnbc": {"train": 30, "validation": 7, "test": 13},
     "cryonuseg": {"train": 4, "validation": 1, "test": 1},
-    "digestpath": {"train": 1, "validation": 1, "test": 1},
+    "digestpath": {"train": 2, "validation": 1, "test": 1},
     "monusac": {"train": 1, "test": 1},
     "pannuke": {"train": 2, "validation": 2, "test": 2},
     "consep": {"train": 2, "test": 2},

@@ -133,19 +133,21 @@ def score(
     ]
     means = _short(report.mean) | _short(_of_the_set(samples, found, also))
     for side in patches:
-        cut = [_in_patches(segment, sample, side) for sample in samples]
+        cut = [  # what is no larger than a patch was segmented already
+            whole if max(sample.shape) <= side else _in_patches(segment, sample, side)
+            for sample, whole in zip(samples, report.per_image)
+        ]
         for row, scores in zip(rows, cut):
-            row |= _short(scores)
-        means |= _short({key: mean_of_defined(scores[key] for scores in cut) for key in cut[0]})
+            row |= _short({f"{key}/{side}": scores[key] for key in KEYS})
+        means |= _short({f"{key}/{side}": mean_of_defined(scores[key] for scores in cut) for key in KEYS})
     simulated = any(s.meta.get("dataset") in SIMULATED for s in samples)
     return Measured(means, rows, "simulated" if simulated else "real")
 
 
 def _in_patches(segment: Callable[[np.ndarray], Nuclei], sample: Sample, side: int) -> dict[str, float]:
-    """{"aji/256": …}: the means over an image's patches, each segmented alone."""
+    """The metrics of an image's patches, each segmented alone, their means."""
     cuts = overlapping(sample, side, side // 2)
-    report = evaluate_many((cut.label_map, segment(cut.image), cut.counted) for cut in cuts)
-    return {f"{key}/{side}": value for key, value in report.mean.items()}
+    return evaluate_many((cut.label_map, segment(cut.image), cut.counted) for cut in cuts).mean
 
 
 def _of_the_set(

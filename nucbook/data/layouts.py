@@ -20,9 +20,8 @@ from nucbook.sample import Sample
 
 KUMAR = json.loads((Path(__file__).parent / "kumar.json").read_text(encoding="utf-8"))
 
-
-_SIX_TWO_TWO = ("train", "validation", "train", "test", "train")  # of five images by name; Zhang et al. 2024
-
+# 6 : 2 : 2 by image, as BASS cuts its sets, in the order of the names; which ones it took is not published.
+_SIX_TWO_TWO = ("train", "validation", "train", "test", "train")
 
 # -- MoNuSeg and its training images, Kumar ---------------------------------------------------
 
@@ -232,7 +231,6 @@ def monusac(folder: Path, part: str) -> list[Item]:
 
 # -- CryoNuSeg --------------------------------------------------------------------------------
 
-# 6 : 2 : 2 by image, as BASS cuts the set, in the order of the names; which ones it took is not published.
 # The first of three mark-ups: by this annotator once more, and by a second one, there are two others.
 _CRYONUSEG_MARKUP = ("Annotator 1 (biologist)", "Annotator 1 (biologist)/Annotator 1 (biologist)")
 

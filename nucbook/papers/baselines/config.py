@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from nucbook.profile import (
     Count,
@@ -191,40 +191,23 @@ class MaskRCNNConfig:
     @classmethod
     def short(cls, dataset: str) -> Self:
         """Real slides on two CPU cores, twenty minutes."""
-        return cls(
-            encoder="resnet18",
-            levels=4,
-            width=64,
-            box_width=256,
-            scale=1.0,
-            crop=160,
-            batch=8,
-            steps=1_200,
-            optimiser="adamw",
-            learning_rate=1e-3,
-            weight_decay=1e-2,
-            warm_up=50,
-            init="scratch",
-        )
+        sizes: dict[str, Any] = {"levels": 4, "width": 64, "box_width": 256, "crop": 160, "batch": 8}
+        return cls(**_SMALL_MASKRCNN, **sizes, steps=1_200, learning_rate=1e-3, warm_up=50)
 
     @classmethod
     def quick(cls) -> Self:
         """Simulated tissue on two CPU cores, one minute."""
-        return cls(
-            encoder="resnet18",
-            levels=3,
-            width=32,
-            box_width=128,
-            scale=1.0,
-            crop=128,
-            batch=4,
-            steps=400,
-            optimiser="adamw",
-            learning_rate=2e-3,
-            weight_decay=1e-2,
-            warm_up=20,
-            init="scratch",
-        )
+        sizes: dict[str, Any] = {"levels": 3, "width": 32, "box_width": 128, "crop": 128, "batch": 4}
+        return cls(**_SMALL_MASKRCNN, **sizes, steps=400, learning_rate=2e-3, warm_up=20)
+
+
+_SMALL_MASKRCNN: dict[str, Any] = {  # what both profiles for two CPU cores have in common
+    "encoder": "resnet18",
+    "scale": 1.0,
+    "optimiser": "adamw",
+    "weight_decay": 1e-2,
+    "init": "scratch",
+}
 
 
 @configuration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,18 @@ def step(models: Models, batch: Batch) -> dict[str, Tensor]:
 
 def build(config: Config) -> MaskRCNN:
     """The network of a config, random weights."""
-    return MaskRCNN(config.encoder, config.levels, config.width, config.box_width, config.scale)
+    return MaskRCNN(**sizes(config))
+
+
+def sizes(config: Config) -> dict[str, Any]:
+    """What `MaskRCNN` takes, from a config."""
+    return {
+        "encoder": config.encoder,
+        "levels": config.levels,
+        "width": config.width,
+        "box_width": config.box_width,
+        "scale": config.scale,
+    }
 
 
 def networks(config: Config) -> dict[str, nn.Module]:

@@ -21,7 +21,7 @@ from nucbook.networks.encoder import weights_identity
 from nucbook.networks.maskrcnn import GRID, MASK
 from nucbook.nuclei import Nuclei
 from nucbook.papers.baselines import maskrcnn
-from nucbook.papers.baselines.maskrcnn import detection_losses, detections, masks_of, truth_of
+from nucbook.papers.baselines.maskrcnn import detection_losses, masks_of, truth_of
 from nucbook.papers.baselines.maskrcnn_losses import mask_loss
 from nucbook.papers.bass.config import Config
 from nucbook.papers.bass.losses import Bands, bands, boundary_weights, cross_roi_contrast
@@ -29,11 +29,11 @@ from nucbook.papers.bass.network import Student
 from nucbook.papers.bass.thresholds import VALUES, BoxThreshold, box_threshold, by_tile, number_of_tiles
 from nucbook.papers.bass.views import averaged
 from nucbook.sample import Sample
-from nucbook.segmenter import AT_ONCE
+from nucbook.segmenter import AT_ONCE, Segmenter
 from nucbook.split import Parts
 from nucbook.training.crops import crops
 from nucbook.training.learn import Learned, trained
-from nucbook.training.prepare import Models, device
+from nucbook.training.prepare import Models
 from nucbook.training.stages import StageRunner, stage
 
 LABELS = ("box_threshold", "pixel_threshold", "views")  # fields of the pseudo labels, not of the student
@@ -43,17 +43,7 @@ LOWEST = float(VALUES[0])  # score of a box that the teacher's detections are ke
 
 def build(config: Config) -> Student:
     """The student of a config, random weights."""
-    trunk = config.maskrcnn
-    return Student(
-        config.heads,
-        config.contrast_width,
-        config.rois,
-        encoder=trunk.encoder,
-        levels=trunk.levels,
-        width=trunk.width,
-        box_width=trunk.box_width,
-        scale=trunk.scale,
-    )
+    return Student(config.heads, config.contrast_width, config.rois, **maskrcnn.sizes(config.maskrcnn))
 
 
 def networks(config: Config) -> dict[str, nn.Module]:
@@ -82,15 +72,11 @@ def detect(
 
     Probabilities of masks are kept in 255 steps.
     """
-    teacher = maskrcnn.build(config.maskrcnn)
-    teacher.load_state_dict(weights)
-    teacher.to(device()).eval()
+    everything = replace(config.maskrcnn, score=LOWEST)
+    find = Segmenter.of(maskrcnn.METHOD, everything, {"maskrcnn": weights}).maps
     kept = []
     for sample in samples:
-        pixels = torch.from_numpy(sample.image).to(device()).permute(2, 0, 1)[None].float() / 255
-        find = lambda image: detections(teacher(image, score=LOWEST), image)[0]
-        with torch.inference_mode():
-            found = find(pixels) if config.views == "one" else averaged(find, pixels)
+        found = find(sample.image) if config.views == "one" else averaged(find, sample.image)
         masks = (found.masks * 255).round().astype(np.uint8)
         kept.append({"boxes": found.boxes, "scores": found.scores, "masks": masks})
     return kept

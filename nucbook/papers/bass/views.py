@@ -7,24 +7,23 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 from torchvision.ops import box_iou
 
 from nucbook.instances.boxes import Detections
 
-FLIPS = ((), (2,), (3,), (2, 3))  # axes of an image (1, 3, H, W)
+FLIPS = ((), (0,), (1,), (0, 1))  # axes of an image (H, W, 3)
 SAME = 0.5  # IoU from which two boxes are of one nucleus
 
 
-def averaged(find: Callable[[Tensor], Detections], image: Tensor) -> Detections:
+def averaged(find: Callable[[np.ndarray], Detections], image: np.ndarray) -> Detections:
     """The detections of an image, averaged over it and its three mirror images.
 
-    find : image (1, 3, H, W) -> its detections.
+    find : image uint8 (H, W, 3) -> its detections.
 
     Detections of one nucleus, one in each view, become one: boxes and masks are their means weighted by the
     scores, the score is their sum over the number of views. So what only one view shows loses its weight.
     """
-    views = [_flipped(find(image.flip(axes) if axes else image), axes) for axes in FLIPS]
+    views = [_flipped(find(np.flip(image, axes)), axes) for axes in FLIPS]
     return merged(views)
 
 
@@ -59,10 +58,10 @@ def _flipped(found: Detections, axes: tuple[int, ...]) -> Detections:
     """Detections of a mirrored image, in the image itself."""
     height, width = found.shape
     boxes, masks = found.boxes.copy(), found.masks
-    if 3 in axes:
+    if 1 in axes:
         boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
         masks = masks[:, :, ::-1]
-    if 2 in axes:
+    if 0 in axes:
         boxes[:, [1, 3]] = height - boxes[:, [3, 1]]
         masks = masks[:, ::-1]
     return replace(found, boxes=boxes, masks=np.ascontiguousarray(masks))

@@ -96,11 +96,7 @@ def test_any_heads_train_and_predict(heads, known):
 
 def test_an_unknown_head_is_refused():
     with pytest.raises(ValueError, match="choose one or more of 'nmh', 'lrd', 'crc'"):
-        build(replace_heads(()))
-
-
-def replace_heads(heads):
-    return change(TINY, {"heads": heads})
+        build(change(TINY, {"heads": ()}))
 
 
 def test_crc_sees_some_regions_in_training_and_all_afterwards(known):

@@ -10,20 +10,20 @@ from nucbook.instances.boxes import Detections
 from nucbook.papers.bass.views import averaged, merged
 
 
-def bright(image: torch.Tensor) -> Detections:
+def bright(image: np.ndarray) -> Detections:
     """A detector that finds the bright square of an image, and marks its left upper quarter."""
-    rows, columns = np.nonzero(image[0, 0].numpy() > 0.5)
+    rows, columns = np.nonzero(image[..., 0] > 127)
     box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
     x, y, x_end, y_end = box[0].astype(int)
-    crop = image[:, :1, y:y_end, x:x_end]
+    crop = torch.from_numpy(image[y:y_end, x:x_end, 0] / 255)[None, None]
     mask = torch.nn.functional.interpolate(crop, size=(28, 28))[0].numpy()
-    return Detections(tuple(image.shape[-2:]), box, np.array([0.8], np.float32), mask)
+    return Detections(image.shape[:2], box, np.array([0.8], np.float32), mask)
 
 
 def test_mirror_images_agree_with_the_image():
-    image = torch.zeros(1, 3, 30, 40)
-    image[..., 4:12, 7:21] = 0.6
-    image[..., 4:8, 7:14] = 1.0  # so that a mask knows its sides
+    image = np.zeros((30, 40, 3), np.uint8)
+    image[4:12, 7:21] = 153
+    image[4:8, 7:14] = 255  # so that a mask knows its sides
     plain, found = bright(image), averaged(bright, image)
     assert found.boxes == pytest.approx(plain.boxes)
     assert found.scores == pytest.approx(plain.scores)

@@ -88,7 +88,7 @@ class Predicted(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is found in one image: boxes (N, 4), px; scores (N,); masks (N, 28, 28), probabilities."""
+    """What is found in one image: boxes (N, 4), px; scores (N,); masks (N, M, M), probabilities."""
 
     boxes: Tensor
     scores: Tensor
@@ -158,9 +158,12 @@ class MaskRCNN(nn.Module):
         )
 
     def forward(
-        self, image: Tensor, truth: Truth | None = None, score: float = 0.05
+        self, image: Tensor, truth: Truth | None = None, score: float = 0.05, head: str = "mask"
     ) -> Predicted | list[Found]:
-        """`Predicted` where the truth is known, else what scores at least `score` in each image."""
+        """`Predicted` where the truth is known, else what scores at least `score` in each image.
+
+        head : of those in `masks`, whose masks are read.
+        """
         height, width = image.shape[-2:]
         features, images = self.features(image)
         maps = list(features.values())
@@ -172,7 +175,7 @@ class MaskRCNN(nn.Module):
         self.rpn.most = _number(height * width, PROPOSAL)
         proposals, _ = self.rpn.filter_proposals(boxes, objectness, images.image_sizes, of_scale)
         if truth is None:
-            return self.found(features, images, proposals, score, _number(height * width, DETECTION))
+            return self.found(features, images, proposals, score, _number(height * width, DETECTION), head)
 
         true = [
             {"boxes": boxes * self.scale, "labels": torch.ones_like(ids)}
@@ -264,6 +267,7 @@ class MaskRCNN(nn.Module):
         proposals: list[Tensor],
         score: float,
         most: int,
+        head: str,
     ) -> list[Found]:
         """What scores at least `score` in each image, `most` at most, best first."""
         self.roi.score_thresh, self.roi.detections_per_img = score, most
@@ -272,7 +276,7 @@ class MaskRCNN(nn.Module):
             *self._boxes(features, proposals, images), proposals, sizes
         )
         counts = [len(own) for own in boxes]
-        masks = self.masks(features, boxes, images)["mask"].float().sigmoid().split(counts)
+        masks = self.masks(features, boxes, images)[head].float().sigmoid().split(counts)
         return [Found(*own) for own in zip([own / self.scale for own in boxes], scores, masks)]
 
     def _inside(self, boxes: Tensor, known: Tensor) -> Tensor:

@@ -78,8 +78,8 @@ def _distances_by_crops(labels: Tensor, normalise: bool) -> Tensor:
             distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
             # Its last bit depends on where the array lies in memory. Squared distances are whole numbers,
             # so the root of the nearest one is exact, and a resumed training equals an unbroken one.
+            np.minimum(distance, diagonal, out=distance)  # before: it is the largest float without a boundary
             distance = np.sqrt(np.rint(distance * distance))
-            np.minimum(distance, diagonal, out=distance)
             result[around] += distance / distance.max() if normalise else distance
     return torch.from_numpy(out)
 

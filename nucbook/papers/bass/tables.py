@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nucbook.papers.bass.config import Config, Head
+from nucbook.papers.bass.config import HEADS, Head
 from nucbook.rows import Column, Row, Table
 
 RATIOS = ("1/8", "1/4", "1/2")
@@ -28,8 +28,9 @@ ABLATION: dict[str, tuple[Head, ...]] = {
     "NMH": ("nmh",),
     "LRD": ("lrd",),
     "NMH+LRD": TWO,
-    "NMH+LRD+CRC": Config().heads,
+    "NMH+LRD+CRC": HEADS,
 }
+JITTER = 3  # px, about a third of a simulated nucleus's radius
 
 
 def _row(
@@ -135,6 +136,12 @@ TABLES = {
         _row("Mask R-CNN", "maskrcnn", method="maskrcnn"),
         *(_row(name, name.lower(), heads=heads) for name, heads in ABLATION.items()),
         _row("no contrast", "no-contrast", contrast=0.0),
+        _row("contrast of weight 1", "contrast=1", contrast=1.0),
+        *(_row(f"{head.upper()} read alone", f"read-{head}", read=head) for head in HEADS),
+        *(
+            _row(f"{name}, outlines ±{JITTER} px", f"{name.lower()}/jitter", heads=heads, jitter=JITTER)
+            for name, heads in (("NMH", HEADS[:1]), ("NMH+LRD+CRC", HEADS))
+        ),
         _row("two terms", "two-terms", terms="hard"),
         _row("no boundary weight", "no-weight", boundary_weight=1.0),
         _row("query of the batch", "batch-query", query="batch"),

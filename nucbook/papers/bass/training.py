@@ -24,6 +24,7 @@ from nucbook.papers.baselines import maskrcnn
 from nucbook.papers.baselines.maskrcnn import detection_losses, masks_of, truth_of
 from nucbook.papers.baselines.maskrcnn_losses import mask_loss
 from nucbook.papers.bass.config import Config
+from nucbook.papers.bass.jitter import jittered
 from nucbook.papers.bass.losses import Bands, bands, boundary_weights, cross_roi_contrast
 from nucbook.papers.bass.network import Student
 from nucbook.papers.bass.thresholds import VALUES, BoxThreshold, box_threshold, by_tile, number_of_tiles
@@ -36,8 +37,8 @@ from nucbook.training.learn import Learned, trained
 from nucbook.training.prepare import Models
 from nucbook.training.stages import StageRunner, stage
 
-LABELS = ("box_threshold", "pixel_threshold", "views")  # fields of the pseudo labels, not of the student
-STUDENT = tuple(name for name in Config.__dataclass_fields__ if name not in LABELS)
+LABELS = ("box_threshold", "pixel_threshold", "views", "jitter")  # fields of the pseudo labels
+STUDENT = tuple(name for name in Config.__dataclass_fields__ if name not in (*LABELS, "read"))
 LOWEST = float(VALUES[0])  # score of a box that the teacher's detections are kept from
 
 
@@ -53,7 +54,8 @@ def networks(config: Config) -> dict[str, nn.Module]:
 
 def maps(models: Mapping[str, nn.Module], image: Tensor, config: Config) -> list[Detections]:
     """What the student finds in each of the images (B, 3, H, W) in [0, 1]."""
-    return maskrcnn.maps(models, image, config.maskrcnn)
+    found = models["maskrcnn"](image, score=config.maskrcnn.score, head=config.read)
+    return maskrcnn.detections(found, image)
 
 
 def decode(found: Detections, config: Config) -> Nuclei:
@@ -173,8 +175,11 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
     """Train the teacher on labelled samples, and the student on those and on its pseudo labels.
 
     Where no detection reaches the box threshold in any sample, the student learns from the labelled ones
-    alone. Raises OutOfTime.
+    alone. Raises OutOfTime, and ValueError for a config that reads a head which the student lacks.
     """
+    if config.read not in ("mask", *config.heads):
+        heads = ", ".join(config.heads)
+        raise ValueError(f"read = {config.read!r}, but the heads are {heads}; read one of them, or 'mask'.")
     start = weights_identity(config.maskrcnn.encoder, config.maskrcnn.init)
     teacher = runner.do(maskrcnn.supervised, config.maskrcnn, parts.labelled, start)
     unlabelled = [cut for sample in parts.unlabelled for cut in patches(sample, AT_ONCE)]
@@ -184,6 +189,9 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
     if box is None:
         box = thresholds(found, parts.labelled).nearest
     pseudo = pseudo_labels(found, unlabelled, box, config.pixel_threshold)
+    if config.jitter:
+        draw = np.random.default_rng(runner.seed)
+        pseudo = [replace(own, instances=jittered(own.label_map, config.jitter, draw)) for own in pseudo]
     if not any(sample.label_map.any() for sample in pseudo):
         pseudo = list(parts.labelled)
     made = runner.do(student, config, parts.labelled, pseudo, start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -118,6 +119,32 @@ def test_the_fused_mask_begins_as_the_mean_of_the_heads(known):
     made = network(batch.image, training.truth_of(batch)).masks
     mean = (made["nmh"][made["rows"]] + made["crc"]) / 2 + network.fusion.bias
     assert torch.allclose(made["mask"], mean, atol=1e-5)
+
+
+def test_a_prediction_may_be_read_at_any_head(known):
+    torch.manual_seed(0)
+    models = {"maskrcnn": build(TINY).eval()}
+    image = batch_of(*known).image
+    config = change(TINY, {"score": 0.0})
+    found = {}
+    with torch.inference_mode():
+        for read in ("mask", *HEADS):
+            [found[read]] = training.maps(models, image, change(config, {"read": read}))
+    assert found["lrd"].masks.shape[1:] == (14, 14)
+    assert all(np.array_equal(own.boxes, found["mask"].boxes) for own in found.values())
+    large = torch.from_numpy(np.stack([cv2.resize(own, (28, 28)) for own in found["lrd"].masks.copy()]))
+    fused = models["maskrcnn"].fusion
+    assert torch.allclose(fused.weight, torch.full_like(fused.weight, 1 / 3))
+    between = [torch.from_numpy(found[read].masks) for read in ("nmh", "crc")] + [large]
+    low, high = torch.stack(between).amin(0), torch.stack(between).amax(0)
+    mean = (torch.from_numpy(found["mask"].masks).logit() - fused.bias.detach()).sigmoid()
+    assert ((mean > low - 0.02) & (mean < high + 0.02)).all()
+
+
+def test_a_head_that_is_not_there_cannot_be_read(known, unknown):
+    config = change(TINY, {"heads": ("nmh",), "read": "lrd"})
+    with pytest.raises(ValueError, match="read = 'lrd', but the heads are nmh"):
+        training.train(StageRunner(seed=0, progress=False), config, Parts(known, unknown))
 
 
 # -- pseudo labels ------------------------------------------------------------------------------

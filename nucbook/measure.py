@@ -36,9 +36,10 @@ def source(dataset: str, profile: str) -> str:
 
 def require(row: Row, method: Method, config: Any, profile: str, test: Callable[[str], Part]) -> None:
     """Raise MissingDataset where a data set that a row learns from, reads or is measured on is not here."""
-    wanted = [(source(name, profile), "all" if row.split else test(name)) for name in row.measured_on]
+    divided = row.split.get("part", "all")
+    wanted = [(source(name, profile), divided if row.split else test(name)) for name in row.measured_on]
     if method.learns_from(config) != "nothing":
-        wanted.append((source(row.dataset, profile), "all" if row.split else "train"))
+        wanted.append((source(row.dataset, profile), divided if row.split else "train"))
     wanted += [(name, "all") for name in method.reads(config)]
     for name, part in wanted:
         if name not in SIMULATED:
@@ -59,8 +60,8 @@ def parts_of(row: Row, method: Method, config: Any, profile: str, seed: int = 0,
     name = source(row.dataset, profile)
     fraction = fraction_of(row.labels)
     if row.split:
-        samples = cut_for(method, config, data.load(name, "all"))
         how = {"labelled": 1.0 if fraction is None else fraction, **row.split}
+        samples = cut_for(method, config, data.load(name, how.pop("part", "all")))
         if name != row.dataset and not isinstance(how.get("folds"), int | None):
             how["folds"] = len(how["folds"])  # simulated images have other names than the published folds
         dealt = Split.make(samples, **how, fold=fold).apply(samples)

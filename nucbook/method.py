@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from nucbook.data.reinhard import Colours
     from nucbook.nuclei import Nuclei
     from nucbook.profile import Configuration
     from nucbook.split import Parts
@@ -70,6 +71,8 @@ class Method:
                   used as well, "points", which masks have too, or "nothing".
     patch       : config -> px, largest side of the patches that images are cut into; None = whole images.
     reads       : config -> names of other data sets that the training reads.
+    colours     : config -> the colours that every image gets before the method sees it, in training and in
+                  prediction (`nucbook.data.reinhard`); None = its own.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Method:
     learns_from: Callable[[Any], LearnsFrom] = field(default=lambda config: "masks")
     patch: Callable[[Any], int] | None = None
     reads: Callable[[Any], tuple[str, ...]] = field(default=lambda config: ())
+    colours: Callable[[Any], Colours | None] = field(default=lambda config: None)
 
 
 _REGISTERED: dict[str, Method] = {}

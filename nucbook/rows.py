@@ -21,7 +21,8 @@ class Row:
     labels      : how many labels of which kind, as `published.csv` spells it ("1/8", "100%"), or "none".
     measured_on : data sets it is measured on, a results line each, from one training; empty = `dataset`.
     changes     : config fields in which it differs from the paper's main method.
-    split       : arguments of `Split.make`, or empty for the official parts.
+    split       : arguments of `Split.make`, or empty for the official parts; "part" names the part of the
+                  data set that is split, all of it by default.
     folds       : how many folds of a cross-validation it takes.
     patches     : (side, overlap), px, of patches that labels are dealt out by, instead of by what the method
                   works on; or None.

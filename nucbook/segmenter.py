@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nucbook import __version__
 from nucbook.data.prepare import prepare
+from nucbook.data.reinhard import Normalised, colours, normalise
 from nucbook.earlier import FORMAT_0_1, current
 from nucbook.fingerprint import fingerprint
 from nucbook.instances import stitch
@@ -106,6 +107,8 @@ class Segmenter:
         """
         image = to_rgb(image)
         if max(image.shape[:2]) <= AT_ONCE:
+            if wanted := self.method.colours(self.config):
+                image = normalise(image, colours(image), wanted)
             return Prediction(self.nuclei(image))
         return Prediction(Nuclei.concatenate(self.segment(image), image.shape[:2]))
 
@@ -117,10 +120,12 @@ class Segmenter:
         block, margin : pixels; a nucleus belongs to the block that holds its centroid, and is seen with
                  `margin` around the block, which should exceed a nucleus.
         """
+        if wanted := self.method.colours(self.config):
+            reader = Normalised(reader, colours(reader), wanted)
         return stitch.segment(reader, self.nuclei, block, margin)
 
     def nuclei(self, image: np.ndarray) -> Nuclei:
-        """The nuclei of an image uint8 (H, W, 3) of any size, in one pass of the networks."""
+        """The nuclei of an image uint8 (H, W, 3) in the method's colours, in one pass of the networks."""
         found = self.method.decode(self.maps(image), self.config)
         return found if isinstance(found, Nuclei) else Nuclei.from_labels(found)
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from nucbook.sample import InvalidSample, Sample
 
 PARTS = ("labelled", "unlabelled", "validation", "test")
+FACTS = ("patient", "organ")  # of a sample's meta that may be the unit
 
 
 class InvalidSplit(ValueError):
@@ -74,9 +75,9 @@ class Split:
     ) -> Split:
         """Deal samples out by whole units; the same for any order of `samples`.
 
-        by         : the unit that is not divided: "patient" (`meta["patient"]`), "image"
-                     (`meta["image"]`, which patches keep, else the name), or "patch": labels are dealt
-                     out patch by patch, but validation and test still take whole images, so that
+        by         : the unit that is not divided: "patient" or "organ" (`meta["patient"]`, `meta["organ"]`),
+                     "image" (`meta["image"]`, which patches keep, else the name), or "patch": labels are
+                     dealt out patch by patch, but validation and test still take whole images, so that
                      overlapping patches of one image are never on both sides.
         labelled   : share of the training units that keep their labels, in [0, 1]; the others are
                      unlabelled. With one seed a smaller share lies within a larger one.
@@ -88,8 +89,8 @@ class Split:
         seed       : another seed is another split; the shares do not change who goes before whom.
 
         Shares become whole units: at least one for a share above 0, all but one at most for one below 1.
-        Raises InvalidSplit for too few units, a share out of range, a name that stands twice, a sample
-        that does not say its patient, and named folds that do not hold each image once or divide a unit.
+        Raises InvalidSplit for too few units, a share out of range, a name that stands twice, a sample that
+        does not say its patient or organ, and named folds that do not hold each image once or divide a unit.
         """
         if not (folds is None or isinstance(folds, int)):
             folds = [list(part) for part in folds]
@@ -101,7 +102,7 @@ class Split:
         _check(**how)
         units = _units(samples, by)
         order = _shuffled(units, seed)
-        noun = "patients" if by == "patient" else "images"
+        noun = f"{by}s" if by in FACTS else "images"
         if folds is None:
             tested = order[: _whole(test, len(order), f"{noun} for test")]
         elif isinstance(folds, list):
@@ -182,8 +183,8 @@ class Split:
 
 
 def _check(by, labelled, validation, test, folds, fold, **_) -> None:
-    if by not in ("patient", "image", "patch"):
-        raise InvalidSplit(f"by {by!r}? One of 'patient', 'image', 'patch'.")
+    if by not in (*FACTS, "image", "patch"):
+        raise InvalidSplit(f"by {by!r}? One of 'patient', 'organ', 'image', 'patch'.")
     if not 0 <= labelled <= 1:
         raise InvalidSplit(f"labelled is {labelled}; give the share of the training units, from 0 to 1.")
     for name, share in (("validation", validation), ("test", test)):
@@ -197,13 +198,13 @@ def _check(by, labelled, validation, test, folds, fold, **_) -> None:
 
 
 def _units(samples: Iterable[Sample], by: str) -> dict[str, list[str]]:
-    """{patient or image: names of its samples}."""
+    """{patient, organ or image: names of its samples}."""
     units = defaultdict(list)
     for sample in _distinct(samples):
-        unit = sample.meta.get("patient") if by == "patient" else sample.meta.get("image", sample.name)
+        unit = sample.meta.get(by) if by in FACTS else sample.meta.get("image", sample.name)
         if unit is None:
             raise InvalidSplit(
-                f"sample {sample.name!r} has no meta['patient']; fill it in, or split by 'image'."
+                f"sample {sample.name!r} has no meta[{by!r}]; fill it in, or split by 'image'."
             )
         units[str(unit)].append(sample.name)
     return dict(units)
@@ -236,7 +237,7 @@ def _held_out(
     divided = [unit for unit, numbers in folds_of.items() if len(numbers) > 1]
     if divided:
         raise InvalidSplit(
-            f"patient {min(divided)!r} ({len(divided)} in all) has images in several folds; split by 'image'."
+            f"unit {min(divided)!r} ({len(divided)} in all) has images in several folds; split by 'image'."
         )
     return [unit for unit, numbers in folds_of.items() if fold in numbers]
 

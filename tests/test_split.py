@@ -150,8 +150,18 @@ def test_named_folds_hold_out_whole_patients():
     split = Split.make(patients, by="patient", labelled=1, validation=0, folds=folds, fold=1)
     assert split.test == tuple(sorted(folds[1]))
     folds[0][0], folds[1][0] = "i2", "i0"
-    with pytest.raises(InvalidSplit, match=r"patient 'p0' \(2 in all\) has images in several folds"):
+    with pytest.raises(InvalidSplit, match=r"unit 'p0' \(2 in all\) has images in several folds"):
         Split.make(patients, by="patient", folds=folds)
+
+
+def test_each_organ_is_left_out_once():
+    organs = [sample(f"i{i}", meta={"organ": "abc"[i % 3]}) for i in range(12)]
+    splits = [Split.make(organs, by="organ", labelled=1, validation=0, folds=3, fold=k) for k in range(3)]
+    left_out = [units_of(split, organs, "organ")["test"] for split in splits]
+    assert sorted(set.union(*left_out)) == ["a", "b", "c"]
+    assert all(len(split.test) == 4 and len(split.labelled) == 8 for split in splits)
+    with pytest.raises(InvalidSplit, match=r"sample 'i00' has no meta\['organ'\]"):
+        Split.make(IMAGES, by="organ")
 
 
 def test_a_split_by_named_folds_survives_the_disk(tmp_path):
@@ -263,7 +273,7 @@ def test_what_is_not_a_split_is_refused_by_its_file(tmp_path, content, reason):
         (IMAGES, {"labelled": float("nan")}, "labelled is nan"),
         (IMAGES, {"test": 1.0}, "test is 1.0; give a share of all units, from 0 to below 1"),
         (IMAGES, {"validation": -0.1}, "validation is -0.1"),
-        (IMAGES, {"by": "slide"}, "by 'slide'\\? One of 'patient', 'image', 'patch'"),
+        (IMAGES, {"by": "slide"}, "by 'slide'\\? One of 'patient', 'organ', 'image', 'patch'"),
         (IMAGES, {"by": "patient"}, "'i00' has no meta\\['patient'\\]; fill it in, or split by 'image'"),
         ([*IMAGES, IMAGES[7]], {}, "sample 'i07' stands twice among the samples"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from nucbook.data.patches import patches
+from nucbook.data.reinhard import colours, normalise
 from nucbook.method import Method
 from nucbook.sample import InvalidSample, Sample
 from nucbook.split import Parts
@@ -20,12 +22,15 @@ def prepare(
     validation : handed through; the method may choose weights on them where its config says so.
 
     Images are cut into patches where the method works on those. A method that learns from points gets
-    points alone, the centres of masks where there are no others. Raises InvalidSample where no sample has
-    the labels that the method needs, or all have and it needs some without.
+    points alone, the centres of masks where there are no others. Images that learn get the method's colours;
+    those of the validation keep their own, as a segmenter expects them. Raises InvalidSample where no sample
+    has the labels that the method needs, or all have and it needs some without.
     """
     wanted = method.learns_from(config)
     if wanted == "nothing":
         return Parts([])
+    if wanted_colours := method.colours(config):
+        samples = [replace(s, image=normalise(s.image, colours(s.image), wanted_colours)) for s in samples]
     cut = cut_for(method, config, samples)
     usable = [s.labelled or (wanted == "points" and s.points is not None) for s in cut]
     labelled = [sample for sample, known in zip(cut, usable) if known]

@@ -12,6 +12,7 @@ from nucbook.rows import Row, Table
 COMPONENTS: dict[str, Any] = {"grouping": "components", "threshold": 0.5}
 FOLDS = json.loads(files(__package__).joinpath("folds.json").read_text(encoding="utf-8"))
 COLUMNS = {"IoU": "iou", "F1": "dice", "Dice_obj": "object_dice", "AJI": "aji_qu", "AJI (Kumar)": "aji"}
+COLOURS = ("as is", "varied", "normalised")
 SPELLED = {"kumar": "MultiOrgan", "tnbc": "TNBC"}
 
 
@@ -47,6 +48,36 @@ TABLES = {
         _row("SPN", "spn", **COMPONENTS),
         _row("SPN, threshold 0.3", "spn-generous", **COMPONENTS | {"threshold": 0.3}),
         _row("SPN+IEN", "full"),
+    ),
+    "colour": _table(
+        "colour",
+        "Colours as they are, varied in training, or normalised: each training organ left out in turn.",
+        *(
+            Row(
+                f"SPN, colours {colour}",
+                "weaknucleiseg",
+                "kumar",
+                "points, organs",
+                changes={"colour": colour, "spn_steps": 500, **COMPONENTS},
+                split={"by": "organ", "labelled": 1.0, "validation": 0, "folds": 4, "part": "train"},
+                folds=4,
+                alias=colour.replace(" ", "-"),
+            )
+            for colour in COLOURS
+        ),
+    ),
+    "ien": Table(
+        "weaknucleiseg",
+        "ien",
+        "How IEN starts, what it minimises and which pixels it separates, on validation images.",
+        (
+            *(_row(f"T₀ = {t}", f"threshold={t}", threshold=t) for t in (0.3, 0.4, 0.5)),
+            _row("encoder from SPN", "encoder", ien_init="spn"),
+            _row("hinges squared", "squared", squared=True),
+        ),
+        COLUMNS,
+        SPELLED,
+        test={"kumar": "validation"},
     ),
     "points": _table(
         "points",

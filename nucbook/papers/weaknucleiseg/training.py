@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nucbook.data.augment import Colour
 from nucbook.data.patches import Batch
+from nucbook.data.reinhard import KUMAR
 from nucbook.method import Method, Trained
 from nucbook.metrics import evaluate_many
 from nucbook.networks.encoder import weights_identity
@@ -37,7 +39,7 @@ from nucbook.training.stages import StageRunner, stage
 
 POINTS = ("supervision", "jitter", "missing")  # config fields, by what they decide
 PARTIAL = (*POINTS, "features", "colour_weight", "patch", "max_distance")
-TRAINING = ("encoder", "levels", "crop", "batch", "init", "schedule", "precision")
+TRAINING = ("encoder", "levels", "crop", "batch", "colour", "init", "schedule", "precision")
 SPN = ("spn_steps", "spn_learning_rate", "spn_weight_decay")
 CUT = ("foreground_threshold", "background_threshold")
 LOSS = ("pull_margin", "push_margin", "alpha", "gamma", "squared")
@@ -107,8 +109,9 @@ def semantic(
         "spn",
         lambda: SemanticNet(config.encoder, config.levels),
         spn_step,
-        crops(samples, config.crop, config.batch, known),
+        crops(samples, config.crop, config.batch, known, colour(config)),
         choice,
+        init=config.init,
         steps=config.spn_steps,
         learning_rate=config.spn_learning_rate,
         weight_decay=config.spn_weight_decay,
@@ -145,26 +148,43 @@ def embedding(
     instances: Sequence[np.ndarray],
     start: str | None,
     choice: Choice | None = None,
+    spn: Mapping[str, Tensor] | None = None,
 ) -> Learned:
-    """IEN on pseudo instances; arguments as `semantic`."""
+    """IEN on pseudo instances; arguments as `semantic`, and `spn`, whose encoder it starts from."""
+
+    def build() -> EmbeddingNet:
+        network = EmbeddingNet(config.channels, config.encoder, config.levels)
+        if spn is not None:
+            known = SemanticNet(config.encoder, config.levels)
+            known.load_state_dict(spn)
+            network.encoder.load_state_dict(known.encoder.state_dict())
+        return network
+
     return _learnt(
         runner,
         config,
         "ien",
-        lambda: EmbeddingNet(config.channels, config.encoder, config.levels),
+        build,
         partial(ien_step, config=config),
         crops(
             samples,
             config.crop,
             config.batch,
             {"pseudo": instances},
+            colour(config),
             ids={"pseudo": label.INSTANCE_BACKGROUND + 1},
         ),
         choice,
+        init="scratch" if spn else config.init,
         steps=config.ien_steps,
         learning_rate=config.ien_learning_rate,
         weight_decay=0.0,
     )
+
+
+def colour(config: Config) -> Colour | None:
+    """How the colours of training crops are varied; None = not at all."""
+    return Colour() if config.colour == "varied" else None
 
 
 def _learnt(
@@ -176,6 +196,7 @@ def _learnt(
     batches: Callable,
     choice: Choice | None,
     *,
+    init: str,
     steps: int,
     learning_rate: float,
     weight_decay: float,
@@ -188,7 +209,7 @@ def _learnt(
         build,
         step,
         batches,
-        init=config.init,
+        init=init,
         averages=best,
         keep="best" if choice else name,
         steps=steps,
@@ -262,7 +283,8 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
     if config.grouping == "embedding":
         instances = runner.do(pseudo_instances, config, samples, spn["weights"])
         choice = Choice(config, validation, spn["weights"]) if choosing else None
-        made["ien"] = runner.do(embedding, config, samples, instances, start, choice)
+        known_encoder = spn["weights"] if config.ien_init == "spn" else None
+        made["ien"] = runner.do(embedding, config, samples, instances, start, choice, known_encoder)
     return trained(made, "AJI on full masks of validation images" if choosing else "last")
 
 
@@ -275,5 +297,12 @@ def networks(config: Config) -> dict[str, nn.Module]:
 
 
 METHOD = Method(
-    "weaknucleiseg", Config, networks, maps, decode, train, learns_from=lambda config: config.supervision
+    "weaknucleiseg",
+    Config,
+    networks,
+    maps,
+    decode,
+    train,
+    learns_from=lambda config: config.supervision,
+    colours=lambda config: KUMAR if config.colour == "normalised" else None,
 )

@@ -68,12 +68,28 @@ def test_stages_are_shared_and_found_again(samples, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"jitter": 4.0}, {"missing": 0.5}, {"features": "qu"}, {"supervision": "masks"}, {"squared": True}],
+    [
+        {"jitter": 4.0},
+        {"missing": 0.5},
+        {"features": "qu"},
+        {"supervision": "masks"},
+        {"squared": True},
+        {"ien_init": "spn"},
+        {"colour": "varied"},
+        {"colour": "normalised"},
+    ],
 )
 def test_what_a_row_changes_changes_the_networks(samples, tmp_path, changes):
     plain, _ = learn(samples, TINY, tmp_path)
     changed, _ = learn(samples, replace(TINY, **changes), tmp_path)
     assert not same(plain, changed)
+
+
+def test_the_second_network_may_start_from_the_encoder_of_the_first(samples, tmp_path):
+    config = replace(TINY, ien_init="spn", ien_learning_rate=1e-12)
+    found, _ = learn(samples, config, tmp_path)
+    spn, ien = (dict(found.networks[name].encoder.named_parameters()) for name in ("spn", "ien"))
+    assert all(torch.allclose(spn[key], ien[key], atol=1e-6) for key in spn)
 
 
 def test_points_may_be_missing_altogether(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,6 +30,7 @@ def learn(
     init: str,
     averages: Mapping[str, Average | Best] | None = None,
     keep: str | None = None,
+    also: Sequence[str] = (),
     **options: Any,
 ) -> Learned:
     """Build a network from the runner's seed, fill its encoder, train it.
@@ -38,9 +39,11 @@ def learn(
     build    : makes it; its `encoder` attribute is what `init` fills ("scratch" leaves it).
     averages : {name: Average or Best of it}; each begins as a copy of the network.
     keep     : whose weights are returned, the network's own by default.
+    also     : averages whose weights are returned beside them.
     options  : of `fit`: steps, learning_rate, optimiser, schedule, clip, mixed_precision, …
 
-    Returns {"weights": state dict, "init": the start that came about, "history": a `History` as a mapping}.
+    Returns {"weights": state dict, "init": the start that came about, "history": a `History` as a mapping,
+    and the state dicts of `also` by their names}.
     Raises OutOfTime at the runner's limit.
     """
     torch.manual_seed(runner.seed)
@@ -49,7 +52,8 @@ def learn(
     averages = dict(averages or {})
     models = {name: network} | {other: copy.deepcopy(network) for other in averages}
     history = runner.fit(step, models, batches, averages=averages, **options)
-    return {"weights": models[keep or name].state_dict(), "init": began, "history": asdict(history)}
+    made = {"weights": models[keep or name].state_dict(), "init": began, "history": asdict(history)}
+    return made | {other: models[other].state_dict() for other in also}
 
 
 def trained(made: Mapping[str, Learned], selection: str = "last") -> Trained:

@@ -14,6 +14,7 @@ from nucbook.profile import (
     NotNegative,
     Positive,
     Precision,
+    as_before,
     configuration,
 )
 
@@ -129,6 +130,7 @@ class HoVerNetConfig:
     batch: Count = 4  # labelled crops a step, Sec. 4.2
     epochs: Count = 150  # each as many crops as there are patches, labelled or not, Sec. 4.2
     steps: Count | None = None  # optimiser steps; None = as many as `epochs` are
+    epochs_of: Literal["all", "labelled"] = as_before("all")  # patches, if supervised; not stated
     learning_rate: Positive = 1e-4  # Adam, Sec. 4.2
     milestones: tuple[Fraction, ...] = (2 / 3,)  # of the training, after which it is a tenth, Sec. 4.2
     init: Init = "imagenet"  # weights of the encoder, Sec. 4.2
@@ -238,6 +240,8 @@ class MeanTeacher(OnHoVerNet):
 
     alpha: Fraction = 0.95  # fraction of the old average kept at each step, Eq. 1
     consistency: NotNegative = 10.0  # weight of the squared difference; chosen on simulated tissue
+    ramp_up: Fraction = as_before(0.0)  # of the training, while that weight grows; Tarvainen 2017
+    predicts: Literal["student", "teacher"] = as_before("student")  # whose weights are kept; not stated
 
 
 @configuration

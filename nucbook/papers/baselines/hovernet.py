@@ -7,6 +7,7 @@ horizontal first). Their four losses are Eqs. 8 to 12 of Lin et al.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -88,8 +89,9 @@ def learnt(
     batches: Callable,
     patches: int,
     teacher: Average | None = None,
+    also: Sequence[str] = (),
 ) -> Learned:
-    """`training.learn` for a HoVer-Net, alone or before a `teacher` that follows it."""
+    """`training.learn` for a HoVer-Net, alone or before a `teacher` that follows it; `also` as there."""
     return learn(
         runner,
         "hovernet",
@@ -98,6 +100,7 @@ def learnt(
         batches,
         init=config.init,
         averages={"teacher": teacher} if teacher else {},
+        also=also,
         steps=steps(config, patches),
         learning_rate=config.learning_rate,
         optimiser=torch.optim.Adam,
@@ -115,9 +118,12 @@ def supervised(
 
 
 def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
-    """Train on the labelled patches; the others only tell how long an epoch is. Raises OutOfTime."""
+    """Train on the labelled patches; the others may tell how long an epoch is. Raises OutOfTime."""
     start = weights_identity(config.encoder, config.init)
     patches = len(parts.labelled) + len(parts.unlabelled)
+    if config.epochs_of == "labelled":
+        own = steps(config, patches) * len(parts.labelled) / patches
+        config = replace(config, steps=max(round(own), 1), epochs_of="all")
     return trained({"hovernet": runner.do(supervised, config, parts.labelled, patches, start)})
 
 

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Any, Literal, Self
 
 from nucbook.papers.baselines.config import MaskRCNNConfig
-from nucbook.profile import Count, CountOrZero, Fraction, NotNegative, Positive, configuration
+from nucbook.profile import Count, CountOrZero, Fraction, NotNegative, Positive, as_before, configuration
 
 Head = Literal["nmh", "lrd", "crc"]
 HEADS: tuple[Head, ...] = ("nmh", "lrd", "crc")
@@ -22,7 +22,7 @@ class Config:
     box_threshold: Fraction | None = None  # score of a pseudo label; None = by counts of nuclei, Sec. 2.2
     pixel_threshold: Fraction = 0.5  # probability of its pixels, Table 4
     views: Literal["one", "flipped"] = "one"  # of an image, whose detections the teacher averages
-    jitter: CountOrZero = 0  # px by which outlines of pseudo labels are made worse; an experiment
+    jitter: CountOrZero = as_before(0)  # px by which outlines of pseudo labels are made worse; an experiment
     heads: tuple[Head, ...] = HEADS  # naive, low-resolution denoising, cross-RoI contrast; Table 2
     boundary_width: CountOrZero = 1  # cells of 14² on either side of a boundary; not stated
     boundary_weight: Fraction = 0.5  # of those cells in LRD, 1 = as the others; not stated
@@ -34,7 +34,7 @@ class Config:
     contrast: NotNegative = 1.0  # weight of L_cl, Eq. 2; 0.25 in the released code
     contrast_width: Count = 64  # channels of CRC; released code
     rois: Count = 128  # of a step, at most, that CRC sees
-    read: Literal["mask", "nmh", "lrd", "crc"] = "mask"  # head of a prediction; "mask", all put together
+    read: Literal["mask", "nmh", "lrd", "crc"] = as_before("mask")  # head of a prediction; mask, all together
 
     @classmethod
     def paper(cls, dataset: str) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from nucbook.papers.baselines.config import MeanTeacher
 from nucbook.papers.ircr.config import Config
 from nucbook.rows import Row, Table
@@ -29,6 +31,25 @@ def _compared() -> list[Row]:
                 for name, (method, changes, alias) in COMPARED.items()
             ]
         rows.append(Row("Hover-Net", "hovernet", dataset, "100%", alias=f"{dataset}/100%/hovernet"))
+    own = {"epochs_of": "labelled"}
+    for labels in ("1/32", "1/8"):
+        name, alias = "Hover-Net, epochs of labelled patches", f"monuseg/{labels}/labelled-epochs"
+        rows.append(Row(name, "hovernet", "monuseg", labels, changes=own, alias=alias))
+    return rows
+
+
+def _teachers() -> list[Row]:
+    """Mean teachers with two values each of weight, decay and ramp-up, read as student and as teacher."""
+    split = {"by": "patch", "validation": 0, "test": 0.2, "part": "train"}
+    rows = []
+    for weight, alpha, ramp_up, predicts in product(
+        (2, 10), (0.95, 0.99), (0.0, 0.4), ("student", "teacher")
+    ):
+        grows = ", ramp-up" if ramp_up else ""
+        name = f"{predicts}, weight {weight}, α {alpha}{grows}"
+        changes = {"consistency": weight, "alpha": alpha, "ramp_up": ramp_up, "predicts": predicts}
+        alias = name.replace(", ", "/").replace(" ", "=")
+        rows.append(Row(name, "mean_teacher", "monuseg", "1/16", changes=changes, split=split, alias=alias))
     return rows
 
 
@@ -65,6 +86,11 @@ TABLES = {
             _row(f"r={r}", f"r={r}", consistency=CONSISTENCY, piac=0.0, radius=r)
             for r in (0.1, 1.0, 1.5, 2.0, 3.0)
         ),
+    ),
+    "mean-teacher": _table(
+        "mean-teacher",
+        "Weight of the consistency, decay of the average, ramp-up; on training images that are held out.",
+        *_teachers(),
     ),
     "readings": _table(
         "readings",

@@ -14,6 +14,7 @@ from nucbook.profile import (
     NotNegative,
     Positive,
     Precision,
+    as_before,
     configuration,
 )
 
@@ -25,7 +26,7 @@ class Config:
     supervision: Literal["points", "masks"] = "points"  # what is learnt from; masks for the row Fully
     jitter: NotNegative = 0.0  # px, how far points are off; studied here, the paper's future work
     missing: Fraction = 0.0  # share of nuclei without a point; the same
-    colour: Literal["as is", "varied", "normalised"] = "as is"  # of images; not stated, see the row's names
+    colour: Literal["as is", "varied", "normalised"] = as_before("as is")  # of images; not stated
     features: Literal["adaptive", "qu"] = "adaptive"  # for k-means: Sec. 2.2, or the baseline's
     colour_weight: Positive = 0.2  # λ, Sec. 3.2
     patch: Count = 60  # px, L, Sec. 3.2
@@ -41,7 +42,7 @@ class Config:
     gamma: NotNegative = 0.001  # weight of the regulariser, Sec. 3.2
     squared: bool = False  # hinges squared, as in the released code; Eq. 1 does not
     init: Init = "imagenet"  # of both encoders, Sec. 3.2
-    ien_init: Literal["init", "spn"] = "init"  # of IEN's encoder: as `init` says, or SPN's trained one
+    ien_init: Literal["init", "spn"] = as_before("init")  # of IEN: as `init` says, or SPN's encoder
     crop: Count = 224  # px, released code
     batch: Count = 8  # crops a step, released code
     spn_steps: Count = 1_440  # 60 epochs (Sec. 3.2) of 24 batches (released code)

@@ -23,8 +23,10 @@ from nucbook.papers.baselines.semi_supervised import (
 from nucbook.profile import change
 from nucbook.sample import InvalidSample, Sample
 from nucbook.segmenter import Segmenter, train
+from nucbook.split import Parts
 from nucbook.training.prepare import Models
 from nucbook.training.schedules import StepDecay
+from nucbook.training.stages import StageRunner
 
 SMALL = {"crop": 32, "batch": 2, "steps": 2, "precision": "no"}
 TINY = change(hovernet.Config.quick(), SMALL)
@@ -73,6 +75,31 @@ def test_the_schedule_is_the_papers():
     config = hovernet.Config.paper("pannuke")
     assert hovernet.steps(config, 2656) == 50 * 664
     assert [StepDecay(config.milestones)(epoch, 50) for epoch in (24, 25, 49)] == pytest.approx([1, 0.1, 0.1])
+
+
+def test_an_epoch_may_count_the_labelled_patches_alone(known, unknown, tmp_path):
+    parts = Parts(known, unknown * 3)
+    runner = StageRunner(seed=0, progress=False, folder=tmp_path)
+    steps = {
+        of: hovernet.train(runner, replace(TINY, steps=8, epochs_of=of), parts).histories["hovernet"].step
+        for of in ("all", "labelled")
+    }
+    assert steps == {"all": 8, "labelled": 2}
+
+
+def test_a_weight_grows_and_stays():
+    assert [round(mean_teacher.ramp(step, 40), 4) for step in (0, 20, 40, 90)] == [0.0067, 0.2865, 1, 1]
+    assert mean_teacher.ramp(0, 0) == 1
+
+
+def test_student_and_teacher_come_from_one_training(known, unknown, tmp_path):
+    runner, parts = StageRunner(seed=0, progress=False, folder=tmp_path), Parts(known, unknown)
+    student, teacher = (
+        mean_teacher.train(runner, change(TEACHING, {"predicts": predicts}), parts).weights["hovernet"]
+        for predicts in ("student", "teacher")
+    )
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not all(torch.equal(student[key], teacher[key]) for key in student)
 
 
 @pytest.mark.slow

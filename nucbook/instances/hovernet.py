@@ -1,8 +1,8 @@
 """HoVer-Net's way from maps to nuclei: where the HV maps fall off, a nucleus ends (Graham et al. 2019).
 
-Within a nucleus the HV maps climb evenly, from -1 on its left and upper rim to 1 on its right and
-lower rim. Where two nuclei touch they fall from 1 to -1. Markers are what is left of the foreground
-without these falls; flooding from all markers at once gives the foreground back to them.
+Within a nucleus the HV maps climb evenly, from -1 at its left and upper boundary to 1 at its right and lower
+one. Where two nuclei touch they fall from 1 to -1. Markers are what is left of the foreground without these
+falls; flooding from all markers at once gives the foreground back to them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nucbook.instances.components import numbered
 
 FOREGROUND = 0.5  # probability from which a pixel is nucleus
 KERNEL = 21  # px, side of the Sobel kernel
-RIM = 0.4  # rim strength, in [0, 1], from which a pixel is no marker
+BOUNDARY = 0.4  # 1 − `climb`, in [0, 1], from which a pixel is no marker
 MIN_AREA = 10  # px; smaller pieces of the foreground, and smaller markers, are dropped
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)  # a pixel and those at its sides
 _DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
@@ -49,8 +49,8 @@ def decode(probability: ArrayLike, hv: ArrayLike) -> np.ndarray:
         return np.zeros(mask.shape, np.int32)
     pieces = numbered(mask, MIN_AREA)
     foreground = pieces > 0
-    inner = np.minimum(_slope(hv[0], 1, 0), _slope(hv[1], 0, 1)) * foreground  # 1 - rim strength
-    markers = _filled((foreground & (1 - inner < RIM)).view(np.uint8))
+    inner = climb(hv) * foreground
+    markers = _filled((foreground & (1 - inner < BOUNDARY)).view(np.uint8))
     markers = numbered(cv2.morphologyEx(markers, cv2.MORPH_OPEN, _DISC), MIN_AREA) * foreground
     return _in_order(_flood(-cv2.GaussianBlur(inner, (3, 3), 0), markers, pieces))
 
@@ -73,6 +73,16 @@ def decode_batch(probability: np.ndarray, hv: np.ndarray) -> np.ndarray:
 
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
         return np.array(list(pool.map(one, range(len(hv)))), np.int32).reshape(np.shape(probability))
+
+
+def climb(hv: np.ndarray) -> np.ndarray:
+    """How the HV maps rise, float32 (H, W) in [0, 1]: 0 where one of them falls most steeply in the image.
+
+    hv : float32 (2, H, W), horizontal and vertical map.
+
+    The smaller of the two slopes, by a Sobel kernel of 21 px, each stretched to its extremes in this image.
+    """
+    return np.minimum(_slope(hv[0], 1, 0), _slope(hv[1], 0, 1))
 
 
 def _slope(values: np.ndarray, right: int, down: int) -> np.ndarray:

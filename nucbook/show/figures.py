@@ -16,10 +16,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import hsv_to_rgb, to_rgba
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 
+from nucbook.data import SIMULATED
 from nucbook.metrics import Overlap
 from nucbook.nuclei import Nuclei
 from nucbook.sample import Sample
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 WIDTH = 6.0  # inches, the widest figure
+MARKS = {"simulated": "SIMULATED TISSUE", "real": "REAL SLIDES"}
 
 # Okabe & Ito's palette, made to be told apart by every kind of colour vision.
 COLOURS = {
@@ -67,6 +70,30 @@ def use_style() -> None:
     plt.style.use(STYLE)
 
 
+def mark(drawn: Axes | Figure, data: str | Sample) -> None:
+    """Write under a figure, at its right, whether it shows simulated tissue or real slides.
+
+    data : "simulated" or "real", or a sample that knows its data set. One figure may get both. `overlay`,
+           `compare` and `image_grid` do it themselves where they are given samples.
+
+    Raises ValueError for another text.
+    """
+    if isinstance(data, Sample):
+        if "dataset" not in data.meta:
+            return
+        data = "simulated" if data.meta["dataset"] in SIMULATED else "real"
+    if data not in MARKS:
+        raise ValueError(f"data is {data!r}; say whether it is 'simulated' or 'real'.")
+    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
+    assert figure is not None  # axes have one
+    before = [text for text in figure.texts if text.get_gid() == "mark"]
+    kinds = {kind for text in before for kind in MARKS if MARKS[kind] in text.get_text()} | {data}
+    for text in before:
+        text.remove()
+    shown = ", ".join(MARKS[kind] for kind in MARKS if kind in kinds)
+    figure.text(1, 0, shown, ha="right", va="top", fontsize=7, color=COLOURS["grey"], gid="mark")
+
+
 def label_map(labels: np.ndarray | Nuclei) -> np.ndarray:
     """A label map (H, W) as float32 RGBA (H, W, 4): one colour an instance, background transparent.
 
@@ -94,7 +121,7 @@ def image_grid(
     images : RGB (H, W, 3), RGBA, or one channel (H, W), shown in the colour map of the style.
     height : of one row, inches; by default what the first image needs.
     """
-    titles = list(titles)
+    images, titles = list(images), list(titles)
     pictures = [item.image if isinstance(item, Sample) else np.asarray(item) for item in images]
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
@@ -107,6 +134,9 @@ def image_grid(
         axes.imshow(picture)
     for axes, title in zip(grid.flat, titles):
         axes.set_title(title)
+    for item in images:
+        if isinstance(item, Sample):
+            mark(grid.flat[0], item)
     return grid
 
 
@@ -129,6 +159,7 @@ def overlay(
     axes = axes or _square_axes()
     if isinstance(image, Sample):
         labels = image.truth if labels is None else labels
+        mark(axes, image)
         image = image.image
     if labels is None:
         raise ValueError("an image alone has no outlines; give labels, or a sample.")
@@ -159,6 +190,7 @@ def compare(
     axes = axes or _square_axes()
     if isinstance(truth, Sample):
         image = truth.image if image is None else image
+        mark(axes, truth)
         truth = truth.truth
     axes.imshow(np.full((*truth.shape, 3), 255, np.uint8) if image is None else image)
     if by == "pixel":
@@ -270,8 +302,10 @@ def scale_bar(axes: Axes, mpp: float, micrometres: float = 20) -> Axes:
     return axes
 
 
-def table(frame: pd.DataFrame, digits: int = 3, best: Sequence[str] = ()) -> Styler:
+def table(frame: pd.DataFrame, digits: int = 3, best: Sequence[str] = (), data: str | None = None) -> Styler:
     """A data frame for the page: rounded, empty cells as "–", the highest of the `best` columns bold.
+
+    data : "simulated" or "real", written under the table; None where its numbers are of neither.
 
     The name of the index stands in the corner of the header, not in a row of its own, and takes the place
     of a name of the columns.
@@ -286,6 +320,10 @@ def table(frame: pd.DataFrame, digits: int = 3, best: Sequence[str] = ()) -> Sty
     styled = styled.set_table_attributes('class="dataframe table"')  # the look of the page's tables
     if len(best):
         styled = styled.highlight_max(subset=list(best), props="font-weight: bold")
+    if data is not None:
+        look = "caption-side: bottom; text-align: right; font-size: 70%;"
+        styled = styled.set_caption(MARKS[data])
+        styled = styled.set_table_styles([{"selector": "caption", "props": look}])
     return styled
 
 

@@ -104,6 +104,35 @@ def test_compare_knows_two_ways_only(labels):
         show.compare(labels, labels, by="colour")
 
 
+def marks(figure):
+    return [text.get_text() for text in figure.texts]
+
+
+def test_a_figure_says_whether_its_images_are_simulated(labels):
+    known = {
+        name: Sample(np.zeros((20, 24, 3), np.uint8), labels, meta={"dataset": name})
+        for name in ("tissue", "kumar")
+    }
+    figure, (left, right) = plt.subplots(1, 2)
+    show.overlay(known["tissue"], axes=left)
+    show.compare(known["tissue"], labels, axes=right)
+    assert marks(figure) == ["SIMULATED TISSUE"]
+    show.overlay(known["kumar"], axes=left)
+    assert marks(figure) == ["SIMULATED TISSUE, REAL SLIDES"]
+    grid = show.image_grid([known["kumar"], np.zeros((20, 24, 3), np.uint8)])
+    assert marks(grid[0, 0].figure) == ["REAL SLIDES"]
+    own = show.overlay(Sample(np.zeros((20, 24, 3), np.uint8), labels))
+    assert marks(own.figure) == []
+    with pytest.raises(ValueError, match="data is 'real slides'; say whether it is 'simulated' or 'real'"):
+        show.mark(figure, "real slides")
+
+
+def test_a_table_says_whether_its_numbers_are_of_simulated_tissue():
+    frame = pd.DataFrame({"aji": [0.5]})
+    assert "SIMULATED TISSUE" in show.table(frame, data="simulated").to_html()
+    assert "caption" not in show.table(frame).to_html()
+
+
 def test_a_score_that_is_not_a_number_is_not_shown_as_zero():
     axes = show.scores({"pq": 0.5, "aji": float("nan")}, before={"pq": 1.0, "aji": 1.0})
     assert [text.get_text() for text in axes.texts] == ["0.50", "undefined"]

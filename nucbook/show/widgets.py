@@ -111,17 +111,18 @@ def _widget(
         plt.show()
 
     return ipywidgets.interactive(
-        show,
-        **{
-            name: ipywidgets.SelectionSlider(
-                options=[(_text(position), position) for position in positions],
-                value=start[name],
-                description=name,
-                continuous_update=False,
-            )
-            for name, positions in choices.items()
-        },
+        show, **{name: _control(name, positions, start[name]) for name, positions in choices.items()}
     )
+
+
+def _control(name: str, positions: list, value: Any) -> ipywidgets.Widget:
+    """A dropdown for names, which have no order; else a slider. Its label is as wide as it needs."""
+    options = [(_text(position), position) for position in positions]
+    common = {"options": options, "value": value, "description": name}
+    common["style"] = {"description_width": "initial"}
+    if all(isinstance(position, str) for position in positions):
+        return ipywidgets.Dropdown(**common)
+    return ipywidgets.SelectionSlider(**common, continuous_update=False)
 
 
 def _spread(choices: dict[str, list]) -> list[dict[str, Any]]:

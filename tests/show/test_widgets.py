@@ -1,3 +1,4 @@
+import ipywidgets
 import matplotlib.pyplot as plt
 import pytest
 
@@ -51,6 +52,18 @@ def test_a_slider_that_moves_draws_again(monkeypatch, drawn):
     assert {name: slider.value for name, slider in sliders.items()} == {"shift": 1, "gap": 0.5}
     sliders["shift"].value = 3
     assert drawn.calls[-1] == {"shift": 3, "gap": 0.5}
+
+
+def test_names_are_chosen_from_a_list_and_labels_are_shown_whole(monkeypatch, drawn):
+    monkeypatch.setenv("NUCBOOK_LIVE", "1")
+    widget = explore(drawn, organ=["kidney", "liver"], threshold=[0.3, 0.5], at=[{"organ": "liver"}])
+    organ, threshold = widget.children[:-1]
+    assert isinstance(organ, ipywidgets.Dropdown)
+    assert isinstance(threshold, ipywidgets.SelectionSlider)
+    assert (organ.value, threshold.value) == ("liver", 0.3)
+    assert {control.style.description_width for control in (organ, threshold)} == {"initial"}
+    organ.value = "kidney"
+    assert drawn.calls[-1] == {"organ": "kidney", "threshold": 0.3}
 
 
 def test_a_test_run_draws_what_the_page_leaves_out(monkeypatch, drawn):

@@ -66,6 +66,15 @@ def test_code_that_a_chapter_shows_fits_its_page(file):
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=relative)
+def test_a_cell_closed_on_the_page_is_closed_in_jupyterlab(file):
+    """The page reads the tag, JupyterLab its own metadata."""
+    for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+        on_page = "hide-input" in cell["metadata"].get("tags", [])
+        in_lab = cell["metadata"].get("jupyter", {}).get("source_hidden", False)
+        assert in_lab == on_page, f"source_hidden without hide-input, or the reverse: {cell['source'][:2]}"
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=relative)
 def test_notebooks_hold_one_exercise_with_a_folded_solution(file):
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")

@@ -11,8 +11,8 @@ help:
 	@echo "make test    run the linters, the unit tests and every notebook"
 	@echo "make all     both, every notebook executed once"
 	@echo "make check   run the linters and the unit tests that take seconds"
-	@echo "make lab     open the chapters in JupyterLab"
-	@echo "make clean   remove what book and test made (.venv stays)"
+	@echo "make lab     open a copy of the chapters in JupyterLab"
+	@echo "make clean   remove what book and test made (.venv and lab stay)"
 	@echo "Another Python: make book PYTHON=python3.12"
 	@echo "The newest versions instead of those in constraints.txt: make book NUCBOOK_CONSTRAINTS="
 

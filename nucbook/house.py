@@ -111,15 +111,18 @@ def check() -> None:
 
 
 def lab() -> None:
-    """Open the chapters in JupyterLab."""
+    """Open the reader's copy of the chapters, the folder `lab`, in JupyterLab; see nucbook/lab.py."""
     install()
-    say("opening the chapters in JupyterLab; Ctrl-C ends it")
-    _run([SCRIPTS / "jupyter-lab", ROOT / "book"])
+    copy = ROOT / "lab"
+    _run([PYTHON, "-m", "nucbook.lab", ROOT / "book", copy])
+    say("opening your copy of the chapters, the folder lab, in JupyterLab; Ctrl-C ends it")
+    settings = filter(None, [str(ROOT / "book" / "_lab"), os.environ.get("JUPYTER_CONFIG_PATH")])
+    _run([SCRIPTS / "jupyter-lab", copy], {"JUPYTER_CONFIG_PATH": os.pathsep.join(settings)})
 
 
 def clean() -> None:
-    """Remove what `book` and `test` made; `.venv`, data and results stay."""
-    say("removing _build and the tools' caches (.venv stays)")
+    """Remove what `book` and `test` made; `.venv`, the reader's `lab`, data and results stay."""
+    say("removing _build and the tools' caches (.venv and lab stay)")
     for name in ("_build", *CACHES):
         shutil.rmtree(ROOT / name, ignore_errors=True)
 

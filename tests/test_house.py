@@ -28,7 +28,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 WRITTEN = [*MODULES, *TESTS, *CHAPTERS, *ROOT.glob("*.md"), *ROOT.glob("*.yml")]
 SAID_ELSEWHERE = {"forward", "paper", "short", "quick"}  # by torch; by profile.Configuration
 INSTALLED = ("pyproject.toml", "requirements.txt", "constraints.txt")  # a change of these is installed
-COMMANDS = {"house", "cli"}  # described in running.md instead
+COMMANDS = {"house", "lab", "cli"}  # described in running.md instead
 
 
 def relative(file: Path) -> str:
@@ -303,6 +303,13 @@ def test_an_old_python_is_refused(checkout, monkeypatch, capsys):
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
     assert house.main("test") == 1
     assert "needs 3.11 or newer: name one with `make book PYTHON=python3.12`" in capsys.readouterr().err
+
+
+def test_the_lab_opens_a_copy(checkout, commands):
+    house.lab()
+    copied, opened = commands
+    assert copied[1:] == ["-m", "nucbook.lab", str(checkout / "book"), str(checkout / "lab")]
+    assert opened[1:] == [str(checkout / "lab")]
 
 
 def test_clean_leaves_the_environment(checkout):

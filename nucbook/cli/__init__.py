@@ -53,5 +53,5 @@ def test() -> None:
 
 @app.command()
 def lab() -> None:
-    """Install what is missing and open the chapters in JupyterLab (as `make lab`)."""
+    """Install what is missing and open a copy of the chapters in JupyterLab (as `make lab`)."""
     raise typer.Exit(house.main("lab"))

@@ -76,6 +76,14 @@ def test_a_cell_closed_on_the_page_is_closed_in_jupyterlab(file):
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=relative)
+def test_a_chapter_begins_with_what_it_needs_and_teaches(file):
+    """One line, to which the page adds the run time; see `book/_ext/run_time.py`."""
+    head = json.loads(file.read_text(encoding="utf-8"))["cells"][0]["source"]
+    assert re.fullmatch(r"# .+\n", head[0])
+    assert re.fullmatch(r"\*\*You need:\*\* .+\. \*\*You learn to:\*\* .+\.\n", head[2])
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=relative)
 def test_notebooks_hold_one_exercise_with_a_folded_solution(file):
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")

@@ -117,11 +117,13 @@ def dry_run(
             f"{row.name}, {row.labels}, {row.dataset}, seed {job.run.seed}, fold {job.run.fold}: {time}"
         )
     lines += [f"{row['row']}, {row['labels']}: copied from {row['table']}" for row in copies]
-    more = f" and {unknown} of unknown time" if unknown else ""
+    whole = f"about {_minutes(total)}" + (f" and {unknown} of unknown time" if unknown else "")
+    if jobs and unknown == len(jobs):
+        whole = "time unknown"
     before = int(_stored(table, profile, results).older.sum())
     past = f" {before} stored results are older than their rows and do not count." if before else ""
     return "\n".join(
-        [*lines, f"{len(jobs)} runs to do, about {_minutes(total)}{more}; {len(copies)} to copy.{past}"]
+        [*lines, f"{len(jobs)} runs to do, {whole}; {len(copies)} to copy.{past}"]
     )
 
 

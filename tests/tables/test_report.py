@@ -14,7 +14,9 @@ from nucbook.tables.run import run_table
 
 def test_a_dry_run_tells_the_time_of_stored_runs_of_the_same_method(toys):
     table = toys.TABLES["2"]
-    assert "SPN, points, kumar, seed 0, fold 0: time unknown" in dry_run(table, ["spn"], 1, "short", {})
+    shown = dry_run(table, ["spn"], 1, "short", {})
+    assert "SPN, points, kumar, seed 0, fold 0: time unknown" in shown
+    assert shown.endswith("1 runs to do, time unknown; 0 to copy.")
     run_table(table, rows=["spn"], progress=False)
     (line,) = Results("weaknucleiseg").lines()
     old = {key: value for key, value in line["config"].items() if key != "learnt_from"}

@@ -1,7 +1,10 @@
-"""Pages as the book's own configuration builds them, seen on a book of one chapter."""
+"""Pages as the book's own configuration builds them, seen on a book of one chapter and its bibliography."""
 
 from __future__ import annotations
 
+import base64
+import importlib.util
+import io
 import re
 import shutil
 import subprocess
@@ -10,28 +13,52 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+TOC = "{format: jb-book, root: book/chapter, chapters: [file: book/reference/bibliography]}"
 CHAPTER = """\
 # A chapter
 
 The area $a = \\pi r^2$ of a disc.
+
+## Discs
 """
+CAPTION = "**What to see.** One *grey* disc. It is round {cite:p}`liu2022weak`."
+
+
+def figure(grey: int) -> nbformat.NotebookNode:
+    """A code cell and the picture that it drew."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8), grey).save(file, "png")
+    data = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": "<Figure>"}
+    cell = nbformat.v4.new_code_cell(f"disc({grey})", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("display_data", data)]
+    return cell
 
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
-    """Folder with the pages of a book of one chapter, whose outputs are stored."""
+    """Folder with the pages of a small book, whose outputs are stored."""
     folder = tmp_path_factory.mktemp("book")
-    for name in ("_ext", "_static", "reference/references.bib"):
+    for name in ("_ext", "_static", "reference/references.bib", "reference/bibliography.md"):
         source, target = ROOT / "book" / name, folder / "book" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     config = config.replace("execute_notebooks: cache", "execute_notebooks: off")
     (folder / "_config.yml").write_text(config, encoding="utf-8")
-    (folder / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n", encoding="utf-8")
-    cells = [nbformat.v4.new_markdown_cell(CHAPTER)]
+    (folder / "_toc.yml").write_text(TOC, encoding="utf-8")
+    cells = [
+        nbformat.v4.new_markdown_cell(CHAPTER),
+        figure(64),
+        nbformat.v4.new_code_cell("area = 3.14"),
+        nbformat.v4.new_markdown_cell(CAPTION),
+        nbformat.v4.new_markdown_cell("## More discs"),
+        figure(128),
+        figure(192),
+        nbformat.v4.new_markdown_cell(CAPTION.replace("grey", "white")),
+    ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
     nbformat.write(notebook, folder / "book" / "chapter.ipynb")
@@ -55,3 +82,24 @@ def test_a_page_with_formulas_asks_no_server_for_anything(html, page):
     script = (html / "book" / mathjax.split("?")[0]).resolve()
     assert script.is_file()
     assert any((script.parent / "output" / "chtml" / "fonts" / "woff-v2").glob("MathJax_Main-Regular.woff"))
+
+
+def test_a_figure_has_the_text_that_the_chapter_writes_below_it(page):
+    outputs = page.split('<div class="cell_output')[1:]
+    texts = [re.search(r'<img [^>]*alt="([^"]*)"', output)[1] for output in outputs]
+    assert texts == [
+        "One grey disc. It is round [Liu et al., 2022].",
+        "A figure of the section “More discs”",
+        "One white disc. It is round [Liu et al., 2022].",
+    ]
+
+
+def test_the_text_of_a_figure_ends_with_a_sentence():
+    spec = importlib.util.spec_from_file_location("figure_texts", ROOT / "book" / "_ext" / "figure_texts.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.first_sentences("See Fig. 4 of  it. Now!") == "See Fig. 4 of it. Now!"
+    long = f"Two. {'So many words ' * 30}end. Three."
+    assert module.first_sentences(long) == "Two."
+    assert module.first_sentences(long.removeprefix("Two. ")).endswith("So …")
+    assert len(module.first_sentences("A disc. " * 100)) in range(290, 301)

@@ -103,3 +103,9 @@ def test_the_text_of_a_figure_ends_with_a_sentence():
     assert module.first_sentences(long) == "Two."
     assert module.first_sentences(long.removeprefix("Two. ")).endswith("So …")
     assert len(module.first_sentences("A disc. " * 100)) in range(290, 301)
+
+
+def test_no_inline_script_stands_on_a_page_twice(page):
+    scripts = re.findall(r"<script>(.+?)</script>", page)
+    assert any("THEBE_JS_URL" in script for script in scripts)
+    assert sorted(set(scripts)) == sorted(scripts)

@@ -109,3 +109,11 @@ def test_no_inline_script_stands_on_a_page_twice(page):
     scripts = re.findall(r"<script>(.+?)</script>", page)
     assert any("THEBE_JS_URL" in script for script in scripts)
     assert sorted(set(scripts)) == sorted(scripts)
+
+
+def test_the_bibliography_calls_each_work_as_the_text_does_in_alphabetical_order(html):
+    text = (html / "book" / "reference" / "bibliography.html").read_text(encoding="utf-8")
+    found = re.findall(r'<span class="label">(.*)</span>', text)
+    labels = [re.sub(r"<[^>]+>|[\[\]]", "", label) for label in found]
+    assert {"Liu et al., 2022", "Yang et al., 2021b", "Kingma and Ba, 2015", "Otsu, 1979"} <= set(labels)
+    assert sorted(set(labels), key=str.casefold) == labels

@@ -117,3 +117,9 @@ def test_the_bibliography_calls_each_work_as_the_text_does_in_alphabetical_order
     labels = [re.sub(r"<[^>]+>|[\[\]]", "", label) for label in found]
     assert {"Liu et al., 2022", "Yang et al., 2021b", "Kingma and Ba, 2015", "Otsu, 1979"} <= set(labels)
     assert sorted(set(labels), key=str.casefold) == labels
+
+
+def test_a_page_names_its_mode_and_its_style_keeps_images_as_they_are_in_the_dark(html, page):
+    assert '<body data-default-mode="auto">' in page
+    style = (html / "_static" / "nucbook.css").read_text(encoding="utf-8")
+    assert re.search(r'\[data-theme="dark"\] \.bd-article img[^{]*{[^}]*filter: none', style)

@@ -131,7 +131,11 @@ def test_what_is_public_is_documented(file):
 
 
 def test_every_part_of_the_library_is_in_the_reference():
-    shown = re.findall(r"automodule:: (\S+)", (BOOK / "reference" / "api.md").read_text(encoding="utf-8"))
+    pages = (BOOK / "reference" / "api").glob("*.md")
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    shown = re.findall(r"automodule:: (\S+)", text)
+    assert shown == re.findall(r"^## (\S+)$", text, re.MULTILINE)
+    assert len(set(shown)) == len(shown)
     top = {file.stem for file in (ROOT / "nucbook").glob("[!_]*.py")}
     top |= {file.parent.name for file in (ROOT / "nucbook").glob("*/__init__.py")}
     covered = {module.split(".")[1] for module in shown}

@@ -1,4 +1,4 @@
-"""Pages as the book's own configuration builds them, seen on a book of one chapter and its bibliography."""
+"""Pages as the book's own configuration builds them: a chapter, the bibliography, a page of the library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-TOC = "{format: jb-book, root: book/chapter, chapters: [file: book/reference/bibliography]}"
+REFERENCE = ("reference/bibliography", "reference/api/networks")
+CONTENTS = "".join(f"- file: book/{page}\n" for page in REFERENCE)
+TOC = f"format: jb-book\nroot: book/chapter\nchapters:\n{CONTENTS}"
 CHAPTER = """\
 # A chapter
 
@@ -25,6 +27,8 @@ The area $a = \\pi r^2$ of a disc.
 ## Discs
 """
 CAPTION = "**What to see.** One *grey* disc. It is round {cite:p}`liu2022weak`."
+
+pytestmark = pytest.mark.slow
 
 
 def figure(grey: int) -> nbformat.NotebookNode:
@@ -41,7 +45,7 @@ def figure(grey: int) -> nbformat.NotebookNode:
 def html(tmp_path_factory):
     """Folder with the pages of a small book, whose outputs are stored."""
     folder = tmp_path_factory.mktemp("book")
-    for name in ("_ext", "_static", "reference/references.bib", "reference/bibliography.md"):
+    for name in ("_ext", "_static", "reference/references.bib", *(f"{page}.md" for page in REFERENCE)):
         source, target = ROOT / "book" / name, folder / "book" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
@@ -123,3 +127,11 @@ def test_a_page_names_its_mode_and_its_style_keeps_images_as_they_are_in_the_dar
     assert '<body data-default-mode="auto">' in page
     style = (html / "_static" / "nucbook.css").read_text(encoding="utf-8")
     assert re.search(r'\[data-theme="dark"\] \.bd-article img[^{]*{[^}]*filter: none', style)
+
+
+def test_the_reference_has_the_librarys_docstrings_and_its_source(html):
+    page = (html / "book" / "reference" / "api" / "networks.html").read_text(encoding="utf-8")
+    assert 'id="nucbook.networks.UNet"' in page
+    assert "Define the computation performed at every call" not in page  # torch's docstring of `forward`
+    [source] = re.findall(r'href="([^"#]+)#UNet"><span class="viewcode-link"', page)
+    assert 'id="UNet"' in (html / "book" / "reference" / "api" / source).read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from nucbook.method import find
 
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
+API = BOOK / "reference" / "api"
 ROOMS = ("data", "losses", "training", "tables")
 PAPERS = sorted(
     file.parent.name
@@ -54,7 +55,7 @@ def missing(paper: str) -> list[str]:
     author = re.search(r"author\s*=\s*{(\w+)", entry[0])[1] if entry else "no entry"
     readme = [line for line in read("README.md").splitlines() if re.match(rf"\|[^|]*\| {author}\b", line)]
     modules = {file.stem for file in (ROOT / "nucbook" / "papers" / paper).glob("[!_]*.py")} - {"tables"}
-    api = read("book", "reference", "api.md")
+    api = "".join(page.read_text(encoding="utf-8") for page in API.glob(f"{paper}.md"))
     glossary = read("book", "reference", "glossary.md")
     questions = read("book", "reference", "open_questions.md")
     found = {
@@ -70,7 +71,7 @@ def missing(paper: str) -> list[str]:
         "a method registered under its name": method(paper),
     }
     for module in sorted(modules):
-        found[f"nucbook.papers.{paper}.{module} in api.md"] = (
+        found[f"nucbook.papers.{paper}.{module} in api/{paper}.md"] = (
             f"automodule:: nucbook.papers.{paper}.{module}\n" in api
         )
     for room in ROOMS:

@@ -98,15 +98,20 @@ def test_a_figure_has_the_text_that_the_chapter_writes_below_it(page):
     ]
 
 
+def test_a_page_is_described_by_its_first_paragraph_and_the_first_page_by_itself(page):
+    assert '<meta name="description" content="The area a = \\pi r^2 of a disc." />' in page
+    assert "html_meta:\n    description: " in (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
+
+
 def test_the_text_of_a_figure_ends_with_a_sentence():
-    spec = importlib.util.spec_from_file_location("figure_texts", ROOT / "book" / "_ext" / "figure_texts.py")
+    spec = importlib.util.spec_from_file_location("texts", ROOT / "book" / "_ext" / "texts.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.first_sentences("See Fig. 4 of  it. Now!") == "See Fig. 4 of it. Now!"
-    long = f"Two. {'So many words ' * 30}end. Three."
-    assert module.first_sentences(long) == "Two."
-    assert module.first_sentences(long.removeprefix("Two. ")).endswith("So …")
-    assert len(module.first_sentences("A disc. " * 100)) in range(290, 301)
+    first = module.first_sentences
+    assert first("See Fig. 4 of  it. Now!", 30) == "See Fig. 4 of it. Now!"
+    assert first("Two. So many words, it seems. Three.", 20) == "Two."
+    assert first("So many words, it seems. Three.", 20) == "So many words, it …"
+    assert len(first("A disc. " * 100, 300)) == 295
 
 
 def test_no_inline_script_stands_on_a_page_twice(page):

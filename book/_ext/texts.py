@@ -1,17 +1,20 @@
-"""Figures have a text for those who do not see them: what the chapter says below, "What to see. …".
+"""Texts for those who do not see a figure, or not yet a page; the chapter has them already.
 
-Without it a figure of a notebook is called by the name of its file, a hash.
+A figure is described by the caption below it, "What to see. …": without that it is called by the name of its
+file, a hash. A page is described to search engines by its first paragraph.
 """
 
 from __future__ import annotations
 
 import re
+from html import escape
 from textwrap import shorten
 
 from docutils import nodes
 
 CAPTION = "What to see."
-LONGEST = 300  # characters; screen readers read a text in one breath
+FIGURE = 300  # characters; screen readers read a text in one breath
+PAGE = 160  # characters; search engines cut what is longer
 
 
 def describe(document: nodes.document) -> None:
@@ -23,12 +26,12 @@ def describe(document: nodes.document) -> None:
                 figure["alt"] = _caption(cell) or f"A figure of the section “{_title(cell)}”"
 
 
-def first_sentences(text: str) -> str:
+def first_sentences(text: str, longest: int) -> str:
     """As many whole sentences of a text as fit; the start of the first where it does not fit either."""
     sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", " ".join(text.split()))
-    result = shorten(sentences[0], LONGEST, placeholder=" …")
+    result = shorten(sentences[0], longest, placeholder=" …")
     for sentence in sentences[1:]:
-        if len(result) + 1 + len(sentence) > LONGEST:
+        if len(result) + 1 + len(sentence) > longest:
             break
         result += f" {sentence}"
     return result
@@ -45,7 +48,7 @@ def _caption(cell: nodes.container) -> str | None:
     for node in cell.parent.children[cell.parent.index(cell) + 1 :]:
         text = node.astext() if isinstance(node, nodes.paragraph) else ""
         if text.startswith(CAPTION):
-            return first_sentences(text.removeprefix(CAPTION))
+            return first_sentences(text.removeprefix(CAPTION), FIGURE)
         if _figures(node):
             break
     return None
@@ -57,7 +60,15 @@ def _title(node: nodes.Node) -> str:
     return next(node.parent.findall(nodes.title)).astext()
 
 
+def _page(app, pagename, template, context, document):
+    first = next(document.findall(nodes.paragraph), None) if document else None
+    if first is not None and 'name="description"' not in context["metatags"]:
+        text = escape(first_sentences(first.astext(), PAGE))
+        context["metatags"] += f'\n<meta name="description" content="{text}" />'
+
+
 def setup(app):
     # Once citations are resolved; before, a paragraph has their keys.
     app.connect("doctree-resolved", lambda app, document, name: describe(document))
+    app.connect("html-page-context", _page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -122,9 +122,7 @@ def dry_run(
         whole = "time unknown"
     before = int(_stored(table, profile, results).older.sum())
     past = f" {before} stored results are older than their rows and do not count." if before else ""
-    return "\n".join(
-        [*lines, f"{len(jobs)} runs to do, {whole}; {len(copies)} to copy.{past}"]
-    )
+    return "\n".join([*lines, f"{len(jobs)} runs to do, {whole}; {len(copies)} to copy.{past}"])
 
 
 def typical(stored: pd.DataFrame, method: str, profile: str, dataset: str) -> float | None:

@@ -8,6 +8,7 @@ from scipy.stats import wilcoxon
 
 from nucbook.results import Results
 from nucbook.rows import Table
+from nucbook.tables.stored import newest, stored
 
 
 def differences(
@@ -30,11 +31,10 @@ def differences(
     cells   : values of other columns that the rows have in common: labels, dataset.
 
     Rows are paired by seed and image; the images of a seed's folds are joined. What only one of two rows
-    has is left out. Returns a frame indexed by row: mean, difference, low, high, seeds. Raises
-    ValueError where `against` has no runs.
+    has is left out. Runs of what a row was before are taken where it has no others. Returns a frame indexed
+    by row: mean, difference, low, high, seeds. Raises ValueError where `against` has no runs.
     """
-    frame = (results or Results(table.paper)).frame()
-    frame = frame[(frame.table == table.name) & (frame.profile == profile)]
+    frame = newest(stored(table, profile, results))
     for column, value in cells.items():
         frame = frame[frame[column] == value]
     if against not in set(frame.row):

@@ -9,10 +9,10 @@ from nucbook.results import Results
 from nucbook.rows import Column, Table
 from nucbook.tables import published
 from nucbook.tables.pairs import p_value
-from nucbook.tables.plan import runs
+from nucbook.tables.stored import CELL as INDEX
+from nucbook.tables.stored import newest, stored
 
 NOT_RUN = "not run"
-INDEX = ["row", "dataset", "labels"]
 
 
 class NotMeasured(ValueError):
@@ -34,7 +34,7 @@ def compare(
     ones; `older` counts the runs that are shown although the row has changed since. Of a column of
     p-values, `measured` is one p-value over the images of all runs. Raises NotMeasured as `measured` does.
     """
-    ours = _today(table, profile, measured(table, profile, results))
+    ours = newest(measured(table, profile, results))
     theirs = _published(table, published() if printed is None else printed)
     index = _index(table, theirs, ours)
     columns: dict[tuple[str, str], pd.Series] = {}
@@ -91,33 +91,15 @@ def _cells(ours: pd.DataFrame, column: Column) -> pd.DataFrame:
     return pd.DataFrame(list(found.values()), index, ["mean", "std", "count"])
 
 
-def _today(table: Table, profile: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with a column `older`; where a cell has runs of what the row is today, those alone."""
-    past = older(table, profile, frame)
-    frame = frame.assign(older=past)
-    renewed = ~frame.groupby(INDEX)["older"].transform("all") if len(frame) else past
-    return frame[~(past & renewed)]
-
-
-def older(table: Table, profile: str, frame: pd.DataFrame) -> pd.Series:
-    """Which lines of a frame are of what their row was: it, or its method, has changed since."""
-    seeds = sorted(set(frame["seed"]))
-    known = {(row.name, row.labels, run.identity) for row, run, _ in runs(table, None, seeds, profile)}
-    rows = {row.name for row in table.rows}
-    cells = zip(frame["row"], frame["labels"], frame["run"])
-    return pd.Series([c[0] in rows and c not in known for c in cells], frame.index, bool)
-
-
 def measured(table: Table, profile: str, results: Results | None = None) -> pd.DataFrame:
-    """The stored runs of a table that may stand as measured, a row a run and data set.
+    """The runs of a table that may stand as measured, as `stored` returns them, a row a run and data set.
 
     Raises NotMeasured for profile "quick", and where a run of this profile saw simulated images.
     """
     where = f"{table.paper}/{table.name}"
     if profile not in ("short", "paper"):
         raise NotMeasured(f"{where}: {profile!r} runs are no measurement; ask for 'short' or 'paper'.")
-    frame = (results or Results(table.paper)).frame()
-    frame = frame[(frame.paper == table.paper) & (frame.table == table.name) & (frame.profile == profile)]
+    frame = stored(table, profile, results)
     simulated = frame[frame.data != "real"]
     if len(simulated):
         raise NotMeasured(

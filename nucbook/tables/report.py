@@ -12,7 +12,8 @@ from nucbook.results import Results
 from nucbook.rows import Table
 from nucbook.tables import papers, select, tables_of
 from nucbook.tables.plan import plan
-from nucbook.tables.render import as_text, compare, numbers, older
+from nucbook.tables.render import as_text, compare, numbers
+from nucbook.tables.stored import stored
 
 
 def printed(
@@ -34,7 +35,7 @@ def printed(
         run = found.xs("runs", axis=1, level=1).gt(0).any(axis=1).to_numpy()
         run = run & np.array([everything or (row, of) in chosen for row, _, of in found.index], bool)
         return as_text(found[run], table, profile).to_string() if run.any() else _nothing(table, profile)
-    frame = _stored(table, profile, results)
+    frame = stored(table, profile, results)
     frame = frame[[everything or cell in chosen for cell in zip(frame["row"], frame["labels"])]]
     if not len(frame):
         return _nothing(table, profile)
@@ -64,7 +65,7 @@ def listed(
 
     Older runs, those of what the row was before it, or its method, changed, are counted apart.
     """
-    frame = _stored(table, profile, results or Results(table.paper))
+    frame = stored(table, profile, results)
     frame["learnt"] = [config.get("learnt_from") for config in frame["config"]]
     found = []
     for row in select(table, rows, labels):
@@ -86,13 +87,6 @@ def listed(
     return f"{head}\n{pd.DataFrame(found).to_string(index=False)}"
 
 
-def _stored(table: Table, profile: str, results: Results) -> pd.DataFrame:
-    """The stored runs of a table at a profile, with a column `older`."""
-    frame = results.frame()
-    frame = frame[(frame.table == table.name) & (frame.profile == profile)]
-    return frame.assign(older=older(table, profile, frame))
-
-
 def dry_run(
     table: Table,
     rows: Sequence[str] | None,
@@ -105,11 +99,11 @@ def dry_run(
     """What a call would run, with the time that stored runs of its kind took."""
     results = results or Results(table.paper)
     jobs, copies = plan(table, rows, seeds, profile, changes, results, labels)
-    stored = pd.concat([each.frame() for each in results.everywhere()])
+    before = pd.concat([each.frame() for each in results.everywhere()])
     lines, total, unknown = [], 0.0, 0
     for job in jobs:
         row, _ = job.cells[0]
-        seconds = typical(stored, job.run.method, profile, job.run.dataset)
+        seconds = typical(before, job.run.method, profile, job.run.dataset)
         unknown += seconds is None
         total += seconds or 0.0
         time = "time unknown" if seconds is None else f"about {_minutes(seconds)}"
@@ -120,9 +114,9 @@ def dry_run(
     whole = f"about {_minutes(total)}" + (f" and {unknown} of unknown time" if unknown else "")
     if jobs and unknown == len(jobs):
         whole = "time unknown"
-    before = int(_stored(table, profile, results).older.sum())
-    past = f" {before} stored results are older than their rows and do not count." if before else ""
-    return "\n".join([*lines, f"{len(jobs)} runs to do, {whole}; {len(copies)} to copy.{past}"])
+    past = int(stored(table, profile, results).older.sum())
+    older = f" {past} stored results are older than their rows and do not count." if past else ""
+    return "\n".join([*lines, f"{len(jobs)} runs to do, {whole}; {len(copies)} to copy.{older}"])
 
 
 def typical(stored: pd.DataFrame, method: str, profile: str, dataset: str) -> float | None:

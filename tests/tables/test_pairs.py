@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nucbook.results import KEYS, Results
 from nucbook.rows import Row, Table
 from nucbook.tables.pairs import differences
+from nucbook.tables.run import run_table
 
 ROWS = (Row("A", "toys.toy", "kumar"), Row("B", "toys.toy", "kumar"))
 TABLE = Table("toys", "2", "Toys.", ROWS, {"AJI": "aji"})
@@ -31,6 +33,17 @@ def test_pairing_takes_out_what_both_rows_share(tmp_path):
     assert 0.03 < found.low["B"] < found.difference["B"] < found.high["B"] < 0.07
     assert found.loc["A", ["difference", "low", "high"]].tolist() == [0, 0, 0]
     assert found.seeds.tolist() == [5, 5]
+
+
+def test_runs_of_what_a_row_was_are_left_out_where_it_has_newer_ones(toys, tmp_path):
+    table, results = toys.TABLES["2"], Results(tmp_path / "toys.jsonl")
+    run_table(table, rows=["spn", "SPN+IEN"], profile="quick", results=results, progress=False)
+    now = differences(table, "aji", "SPN", results=results)
+    for line in results.lines():  # another seed of both rows as they were, and far worse
+        worse = [{**image, "aji": 0.0} for image in line["per_image"]]
+        results.append({**line, "run": f"old {line['row']}", "seed": 7, "per_image": worse})
+    pd.testing.assert_frame_equal(differences(table, "aji", "SPN", results=results), now)
+    assert now.seeds["SPN+IEN"] == 1
 
 
 def test_the_interval_of_nothing_holds_nought(tmp_path):

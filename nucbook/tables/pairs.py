@@ -8,7 +8,7 @@ from scipy.stats import wilcoxon
 
 from nucbook.results import Results
 from nucbook.rows import Table
-from nucbook.tables.stored import newest, stored
+from nucbook.tables.stored import current
 
 
 def differences(
@@ -34,7 +34,7 @@ def differences(
     has is left out. Runs of what a row was before are taken where it has no others. Returns a frame indexed
     by row: mean, difference, low, high, seeds. Raises ValueError where `against` has no runs.
     """
-    frame = newest(stored(table, profile, results))
+    frame = current(table, profile, results)
     for column, value in cells.items():
         frame = frame[frame[column] == value]
     if against not in set(frame.row):

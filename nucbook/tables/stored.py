@@ -22,6 +22,18 @@ def stored(table: Table, profile: str, results: Results | None = None) -> pd.Dat
     return frame.assign(older=older(table, profile, frame))
 
 
+def current(table: Table, profile: str, results: Results | None = None) -> pd.DataFrame:
+    """`stored`, but where a cell has runs of what its row is today, those alone."""
+    return newest(stored(table, profile, results))
+
+
+def listed(values: pd.Series, digits: int = 3) -> str:
+    """Runs as a text: one or two as they are, of three or more mean ± standard deviation; "" for none."""
+    if len(values) < 3:
+        return ", ".join(f"{value:.{digits}f}" for value in values)
+    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+
+
 def newest(frame: pd.DataFrame) -> pd.DataFrame:
     """Of a frame that `stored` returns: where a cell has runs of what its row is today, those alone."""
     renewed = ~frame.groupby(CELL)["older"].transform("all") if len(frame) else frame.older

@@ -138,9 +138,10 @@ def markdown(
 
 
 def as_text(numbers: pd.DataFrame, table: Table, profile: str) -> pd.DataFrame:
-    """What `compare` returns, as texts: published, measured (mean ± std, n), difference.
+    """What `compare` returns, as texts: published, measured (mean ± std, or two runs as they are; n).
 
-    A table of which nothing is published shows what was measured alone.
+    At profile "paper" the difference of the two stands beside them; at "short" network and schedule are not
+    the paper's. A table of which nothing is published shows what was measured alone.
     """
     texts = {}
     for metric in numbers.columns.get_level_values(0).unique():
@@ -150,13 +151,16 @@ def as_text(numbers: pd.DataFrame, table: Table, profile: str) -> pd.DataFrame:
             _number(value, std, digits) for value, std in part[["published", "published std"]].values
         ]
         texts[metric, f"measured ({profile})"] = [
-            f"{_number(mean, std, digits)} (n={runs:.0f}{', older' if older else ''})" if runs else NOT_RUN
+            f"{_runs(mean, std, runs, digits)} (n={runs:.0f}{', older' if older else ''})"
+            if runs
+            else NOT_RUN
             for mean, std, runs, older in part[["measured", "std", "runs", "older"]].values
         ]
-        texts[metric, "difference"] = ["–" if pd.isna(d) else f"{d:+.{digits}f}" for d in part.difference]
+        if profile == "paper":
+            texts[metric, "difference"] = ["–" if pd.isna(d) else f"{d:+.{digits}f}" for d in part.difference]
     shown = pd.DataFrame(texts, index=numbers.index)
     if numbers.xs("published", axis=1, level=1).isna().all(axis=None):
-        shown = shown.drop(columns=["published", "difference"], level=1)
+        shown = shown.drop(columns=["published", "difference"], level=1, errors="ignore")
     return shown
 
 
@@ -166,11 +170,19 @@ def _number(value: float, std: float, digits: int) -> str:
     return f"{value:.{digits}f}" + ("" if pd.isna(std) else f" ± {std:.{digits}f}")
 
 
+def _runs(mean: float, std: float, runs: float, digits: int) -> str:
+    """Two runs one by one, which their mean and deviation determine; else the mean and its deviation."""
+    if runs != 2 or pd.isna(std):
+        return _number(mean, std, digits)
+    half = std / 2**0.5
+    return f"{mean - half:.{digits}f}, {mean + half:.{digits}f}"
+
+
 def _legend(profile: str) -> str:
     what = (
         "the paper's sizes and schedules" if profile == "paper" else "a small fixed budget, no reproduction"
     )
-    runs = "mean ± standard deviation over n runs; older: the row has changed since"
+    runs = "mean ± standard deviation over n runs, two as they are; older: the row has changed since"
     return f"Measured at {profile}: {what}; {runs}."
 
 

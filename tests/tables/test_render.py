@@ -30,9 +30,22 @@ def test_published_beside_measured(toys):
     assert other.runs == 0
     text = markdown(table)
     assert "| SPN | MultiOrgan | points | " in text
-    numbers = f"{stored.mean():.3f} ± {stored.std():.3f} (n=3) | {stored.mean() - 0.4754:+.3f} |"
-    assert f"| 0.475 | {numbers}" in text
+    assert f"| 0.475 | {stored.mean():.3f} ± {stored.std():.3f} (n=3) |" in text
     assert "not run" in text
+    assert "difference" not in text
+
+
+def test_two_runs_are_listed(toys):
+    run_table(toys.TABLES["2"], rows=["spn"], seeds=2, progress=False)
+    low, high = sorted(Results("weaknucleiseg").frame().aji)
+    assert f"| 0.475 | {low:.3f}, {high:.3f} (n=2) |" in markdown(toys.TABLES["2"])
+
+
+def test_a_difference_is_formed_at_the_papers_sizes_alone(toys):
+    table = toys.TABLES["2"]
+    run_table(table, rows=["spn"], profile="paper", progress=False)
+    [aji] = Results("weaknucleiseg").frame().aji
+    assert f"| 0.475 | {aji:.3f} (n=1) | {aji - 0.4754:+.3f} |" in markdown(table, "paper")
 
 
 def test_every_published_row_is_there_and_ours_after_them(toys):

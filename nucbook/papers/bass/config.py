@@ -20,6 +20,7 @@ class Config:
     student_steps: Count = 90_000  # optimiser steps; released code, 2,000 for Kumar
     student_milestones: tuple[Fraction, ...] = (2 / 3, 8 / 9)  # of the training; released code
     box_threshold: Fraction | None = None  # score of a pseudo label; None = by counts of nuclei, Sec. 2.2
+    counted: Literal["unlabelled", "labelled"] = as_before("unlabelled")  # images whose detections it counts
     pixel_threshold: Fraction = 0.5  # probability of its pixels, Table 4
     views: Literal["one", "flipped"] = "one"  # of an image, whose detections the teacher averages
     jitter: CountOrZero = as_before(0)  # px by which outlines of pseudo labels are made worse; an experiment

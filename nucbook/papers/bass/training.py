@@ -37,7 +37,7 @@ from nucbook.training.learn import Learned, trained
 from nucbook.training.prepare import Models
 from nucbook.training.stages import StageRunner, stage
 
-LABELS = ("box_threshold", "pixel_threshold", "views", "jitter")  # fields of the pseudo labels
+LABELS = ("box_threshold", "counted", "pixel_threshold", "views", "jitter")  # fields of the pseudo labels
 STUDENT = tuple(name for name in Config.__dataclass_fields__ if name not in (*LABELS, "read"))
 LOWEST = float(VALUES[0])  # score of a box that the teacher's detections are kept from
 
@@ -174,6 +174,10 @@ def student(
 def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
     """Train the teacher on labelled samples, and the student on those and on its pseudo labels.
 
+    The box threshold is that at which counts of detections come nearest to those of labelled nuclei. With few
+    labelled images their counts say little of the others; `config.counted` compares them with what the
+    teacher finds in the labelled images themselves, of which it knows the truth.
+
     Where no detection reaches the box threshold in any sample, the student learns from the labelled ones
     alone. Raises OutOfTime, and ValueError for a config that reads a head which the student lacks.
     """
@@ -187,7 +191,12 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
     found = [restored(own, sample) for own, sample in zip(kept, unlabelled)]
     box = config.box_threshold
     if box is None:
-        box = thresholds(found, parts.labelled).nearest
+        counted = found
+        if config.counted == "labelled":
+            labelled = [cut for sample in parts.labelled for cut in patches(sample, AT_ONCE)]
+            again = runner.do(detect, config, labelled, teacher["weights"])
+            counted = [restored(own, sample) for own, sample in zip(again, labelled)]
+        box = thresholds(counted, parts.labelled).nearest
     pseudo = pseudo_labels(found, unlabelled, box, config.pixel_threshold)
     if config.jitter:
         draw = np.random.default_rng(runner.seed)

@@ -166,6 +166,18 @@ def test_as_many_boxes_are_kept_as_the_labelled_images_let_expect(known, unknown
     assert chosen.mean == pytest.approx(chosen.nearest)
 
 
+def test_counts_may_be_of_the_labelled_images_themselves(known, unknown, tmp_path, monkeypatch):
+    """Whose detections are counted decides the threshold; the labelled nuclei are the same."""
+    seen = []
+    wanted = lambda found, labelled: seen.append([own.shape for own in found]) or thresholds(found, labelled)
+    monkeypatch.setattr(training, "thresholds", wanted)
+    runner = StageRunner(seed=0, progress=False, folder=tmp_path)
+    other = [simulate("kidney", (96, 128), seed=6).weaken("nothing")]
+    for counted in ("unlabelled", "labelled"):
+        training.train(runner, change(TINY, {"counted": counted}), Parts(known, other))
+    assert seen == [[(96, 128)], [(96, 96)]]
+
+
 def test_pseudo_labels_keep_the_image_and_nothing_else(unknown):
     [pseudo] = pseudo_labels([squares([0.9, 0.4])], unknown, 0.5, 0.5)
     assert np.array_equal(pseudo.image, unknown[0].image)

@@ -106,7 +106,7 @@ class Split:
         if folds is None:
             tested = order[: _whole(test, len(order), f"{noun} for test")]
         elif isinstance(folds, list):
-            tested = _held_out(samples, units, folds, fold)
+            tested = _held_out(samples, units, folds, fold, by)
         elif len(order) < folds:
             raise InvalidSplit(f"{len(order)} {noun} cannot make {folds} folds; ask for fewer.")
         else:
@@ -211,7 +211,7 @@ def _units(samples: Iterable[Sample], by: str) -> dict[str, list[str]]:
 
 
 def _held_out(
-    samples: Sequence[Sample], units: Mapping[str, list[str]], folds: list[list[str]], fold: int
+    samples: Sequence[Sample], units: Mapping[str, list[str]], folds: list[list[str]], fold: int, by: str
 ) -> list[str]:
     """The units that a named fold holds out, after a look at all folds: each image in one, no unit in two."""
     image_of = {sample.name: str(sample.meta.get("image", sample.name)) for sample in samples}
@@ -237,7 +237,7 @@ def _held_out(
     divided = [unit for unit, numbers in folds_of.items() if len(numbers) > 1]
     if divided:
         raise InvalidSplit(
-            f"unit {min(divided)!r} ({len(divided)} in all) has images in several folds; split by 'image'."
+            f"{by} {min(divided)!r} ({len(divided)} in all) has images in several folds; split by 'image'."
         )
     return [unit for unit, numbers in folds_of.items() if fold in numbers]
 

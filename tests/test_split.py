@@ -150,7 +150,7 @@ def test_named_folds_hold_out_whole_patients():
     split = Split.make(patients, by="patient", labelled=1, validation=0, folds=folds, fold=1)
     assert split.test == tuple(sorted(folds[1]))
     folds[0][0], folds[1][0] = "i2", "i0"
-    with pytest.raises(InvalidSplit, match=r"unit 'p0' \(2 in all\) has images in several folds"):
+    with pytest.raises(InvalidSplit, match=r"patient 'p0' \(2 in all\) has images in several folds"):
         Split.make(patients, by="patient", folds=folds)
 
 

@@ -7,6 +7,7 @@ The paper deals out labels by patch, of patches that overlap, so that a half of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nucbook.papers.bass.config import HEADS, Head
 from nucbook.rows import Column, Row, Table
@@ -23,11 +24,10 @@ METRICS = {"Dice": "dice", "AJI": "aji", "PQ": "pq"}
 COLUMNS = {name: Column(key, 100, patch=PATCH) for name, key in METRICS.items()} | {
     f"{name}, whole images": Column(key, 100) for name, key in METRICS.items()
 }
-TWO: tuple[Head, ...] = ("nmh", "lrd")
 ABLATION: dict[str, tuple[Head, ...]] = {
     "NMH": ("nmh",),
     "LRD": ("lrd",),
-    "NMH+LRD": TWO,
+    "NMH+LRD": ("nmh", "lrd"),
     "NMH+LRD+CRC": HEADS,
 }
 JITTER = 3  # px, about a third of a simulated nucleus's radius
@@ -53,38 +53,28 @@ def _compared() -> list[Row]:
     return rows
 
 
+def _monuseg() -> list[Row]:
+    return [row for row in _compared() if row.dataset == "monuseg622"]
+
+
 def _by_own_counts() -> list[Row]:
     """Students whose box threshold comes from the labelled images themselves, on MoNuSeg."""
-    counted = {"counted": "labelled"}
     return [
-        _row(
-            f"{name}, counts of labelled",
-            f"monuseg622/{labels}/{alias}/counts-labelled",
-            labels=labels,
-            **changes,
+        replace(
+            row,
+            name=f"{row.name}, counts of labelled",
+            alias=f"{row.alias}/counts-labelled",
+            changes={**row.changes, "counted": "labelled"},
         )
-        for labels in RATIOS
-        for name, alias, changes in (
-            ("Naive student", "naive", {"heads": HEADS[:1], **counted}),
-            ("BASS", "bass", counted),
-        )
+        for row in _monuseg()
+        if row.method == "bass"
     ]
 
 
 def _by_patch() -> list[Row]:
-    rows = [row for row in _compared() if row.dataset == "monuseg622"]
     return [
-        Row(
-            f"{row.name}, by patch",
-            row.method,
-            row.dataset,
-            row.labels,
-            row.measured_on,
-            row.changes,
-            patches=(PATCH, OVERLAP),
-            alias=f"{row.alias}/by-patch",
-        )
-        for row in rows
+        replace(row, name=f"{row.name}, by patch", alias=f"{row.alias}/by-patch", patches=(PATCH, OVERLAP))
+        for row in _monuseg()
     ]
 
 
@@ -158,8 +148,13 @@ TABLES = {
         _row("contrast of weight 1", "contrast=1", contrast=1.0),
         *(_row(f"{head.upper()} read alone", f"read-{head}", read=head) for head in HEADS),
         *(
-            _row(f"{name}, outlines ±{JITTER} px", f"{name.lower()}/jitter", heads=heads, jitter=JITTER)
-            for name, heads in (("NMH", HEADS[:1]), ("NMH+LRD+CRC", HEADS))
+            _row(
+                f"{name}, outlines ±{JITTER} px",
+                f"{name.lower()}/jitter",
+                heads=ABLATION[name],
+                jitter=JITTER,
+            )
+            for name in ("NMH", "NMH+LRD+CRC")
         ),
         _row("two terms", "two-terms", terms="hard"),
         _row("no boundary weight", "no-weight", boundary_weight=1.0),

@@ -186,16 +186,17 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
         raise ValueError(f"read = {config.read!r}, but the heads are {heads}; read one of them, or 'mask'.")
     start = weights_identity(config.maskrcnn.encoder, config.maskrcnn.init)
     teacher = runner.do(maskrcnn.supervised, config.maskrcnn, parts.labelled, start)
-    unlabelled = [cut for sample in parts.unlabelled for cut in patches(sample, AT_ONCE)]
-    kept = runner.do(detect, config, unlabelled, teacher["weights"])
-    found = [restored(own, sample) for own, sample in zip(kept, unlabelled)]
+
+    def found_in(samples: Sequence[Sample]) -> tuple[list[Sample], list[Detections]]:
+        """The samples, cut to what a network sees at once, and what the teacher finds in each cut."""
+        cuts = [cut for sample in samples for cut in patches(sample, AT_ONCE)]
+        kept = runner.do(detect, config, cuts, teacher["weights"])
+        return cuts, [restored(own, cut) for own, cut in zip(kept, cuts)]
+
+    unlabelled, found = found_in(parts.unlabelled)
     box = config.box_threshold
     if box is None:
-        counted = found
-        if config.counted == "labelled":
-            labelled = [cut for sample in parts.labelled for cut in patches(sample, AT_ONCE)]
-            again = runner.do(detect, config, labelled, teacher["weights"])
-            counted = [restored(own, sample) for own, sample in zip(again, labelled)]
+        counted = found if config.counted == "unlabelled" else found_in(parts.labelled)[1]
         box = thresholds(counted, parts.labelled).nearest
     pseudo = pseudo_labels(found, unlabelled, box, config.pixel_threshold)
     if config.jitter:

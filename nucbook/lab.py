@@ -90,7 +90,7 @@ def _written_out(text: str, book: Path, page: Path, references: Mapping[str, Ent
         kind, content = found[1], " ".join(found[2].split())
         if kind == "term":
             return f"[{content.partition(' <')[0]}]({up}/glossary.md)"
-        names = [_authors(references[key.strip()]) for key in content.split(",")]
+        names = [authors(references[key.strip()]) for key in content.split(",")]
         if kind == "cite:t":
             return ", ".join(f"[{name} ({year})]({up}/bibliography.md)" for name, year in names)
         return f"([{'; '.join(f'{name}, {year}' for name, year in names)}]({up}/bibliography.md))"
@@ -109,7 +109,7 @@ def _written_out(text: str, book: Path, page: Path, references: Mapping[str, Ent
     return re.sub(r"```\{bibliography\}.*?```", lambda _: _listed(book / REFERENCES), text, flags=re.DOTALL)
 
 
-def _authors(entry: Entry) -> tuple[str, str]:
+def authors(entry: Entry) -> tuple[str, str]:
     """Authors and year as the book's pages name them."""
     people = entry.persons["author"]
     names = [str(Text.from_latex(" ".join(one.prelast_names + one.last_names))) for one in people]

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parent.parent
 URL = "https://example.org/somebody/nucbook"
 
 
 @pytest.fixture(scope="module")
-def downloads():
-    spec = importlib.util.spec_from_file_location("downloads", ROOT / "book" / "_ext" / "downloads.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def downloads(extension):
+    return extension("downloads")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -25,11 +24,8 @@ sphinx:
 
 
 @pytest.fixture(scope="module")
-def failed():
-    spec = importlib.util.spec_from_file_location("failed_chapters", EXTENSIONS / "failed_chapters.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def failed(extension):
+    return extension("failed_chapters")
 
 
 def page(*sources: str) -> nodes.document:

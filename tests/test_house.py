@@ -366,11 +366,8 @@ def test_the_command_line_knows_its_version_and_its_chores():
 
 
 @pytest.fixture(scope="module")
-def plain():
-    spec = importlib.util.spec_from_file_location("plain_docstrings", BOOK / "_ext" / "plain_docstrings.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.plain
+def plain(extension):
+    return extension("plain_docstrings").plain
 
 
 def test_sentences_keep_their_code_and_lose_no_sign(plain):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import re
 import shutil
@@ -103,11 +102,8 @@ def test_a_page_is_described_by_its_first_paragraph_and_the_first_page_by_itself
     assert "html_meta:\n    description: " in (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
 
 
-def test_the_text_of_a_figure_ends_with_a_sentence():
-    spec = importlib.util.spec_from_file_location("texts", ROOT / "book" / "_ext" / "texts.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    first = module.first_sentences
+def test_the_text_of_a_figure_ends_with_a_sentence(extension):
+    first = extension("texts").first_sentences
     assert first("See Fig. 4 of  it. Now!", 30) == "See Fig. 4 of it. Now!"
     assert first("Two. So many words, it seems. Three.", 20) == "Two."
     assert first("So many words, it seems. Three.", 20) == "So many words, it …"

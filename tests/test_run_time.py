@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 from docutils import nodes
 from docutils.utils import new_document
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="module")
-def run_time():
-    spec = importlib.util.spec_from_file_location("run_time", ROOT / "book" / "_ext" / "run_time.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def run_time(extension):
+    return extension("run_time")
 
 
 def page(*paragraphs: str) -> nodes.document:

@@ -11,12 +11,12 @@ from pybtex.style.formatting.unsrt import Style as Unsrt
 from pybtex.style.labels import BaseLabelStyle
 from pybtex.style.sorting import BaseSortingStyle
 
+from nucbook.lab import authors
+
 
 def label(entry) -> str:
     """One author, two, or the first of more, and the year, as the reference style author_year has them."""
-    names = [" ".join([*person.prelast_names, *person.last_names]) for person in entry.persons["author"]]
-    who = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
-    return f"{who}, {entry.fields['year']}"
+    return ", ".join(authors(entry))
 
 
 class _Labels(BaseLabelStyle):

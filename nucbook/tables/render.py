@@ -9,8 +9,7 @@ from nucbook.results import Results
 from nucbook.rows import Column, Table
 from nucbook.tables import published
 from nucbook.tables.pairs import p_value
-from nucbook.tables.stored import CELL as INDEX
-from nucbook.tables.stored import newest, stored
+from nucbook.tables.stored import CELL, newest, stored
 
 NOT_RUN = "not run"
 
@@ -39,7 +38,7 @@ def compare(
     index = _index(table, theirs, ours)
     columns: dict[tuple[str, str], pd.Series] = {}
     for metric, column in table.columns.items():
-        says = theirs[theirs.metric == metric].set_index(INDEX)[["value", "std"]].reindex(index)
+        says = theirs[theirs.metric == metric].set_index(CELL)[["value", "std"]].reindex(index)
         found = _cells(ours, column).reindex(index)
         columns |= {
             (metric, "published"): says["value"],
@@ -47,7 +46,7 @@ def compare(
             (metric, "measured"): found["mean"],
             (metric, "std"): found["std"],
             (metric, "runs"): found["count"].fillna(0),
-            (metric, "older"): ours.groupby(INDEX)["older"].sum().reindex(index).fillna(0),
+            (metric, "older"): ours.groupby(CELL)["older"].sum().reindex(index).fillna(0),
             (metric, "difference"): found["mean"] - says["value"],
         }
     return pd.DataFrame(columns, index=index)
@@ -76,18 +75,18 @@ def _mean_of_some(images: list[dict], column: Column) -> float:
 def _cells(ours: pd.DataFrame, column: Column) -> pd.DataFrame:
     """mean, std and count over the runs of each (row, dataset, labels)."""
     if not column.against:
-        values = ours[INDEX].assign(value=numbers(ours, column))
-        return values.groupby(INDEX)["value"].agg(["mean", "std", "count"])
+        values = ours[CELL].assign(value=numbers(ours, column))
+        return values.groupby(CELL)["value"].agg(["mean", "std", "count"])
     found = {}
-    for (row, *cell), own in ours.groupby(INDEX):
-        base = ours[(ours.row == column.against) & (ours[INDEX[1:]] == cell).all(axis=1)]
+    for (row, *cell), own in ours.groupby(CELL):
+        base = ours[(ours.row == column.against) & (ours[CELL[1:]] == cell).all(axis=1)]
         if row != column.against and len(base):
             found[(row, *cell)] = {
                 "mean": p_value(own, base, column.stored),
                 "std": float("nan"),
                 "count": len(own),
             }
-    index = pd.MultiIndex.from_tuples(found, names=INDEX) if found else ours[:0].set_index(INDEX).index
+    index = pd.MultiIndex.from_tuples(found, names=CELL) if found else ours[:0].set_index(CELL).index
     return pd.DataFrame(list(found.values()), index, ["mean", "std", "count"])
 
 
@@ -118,7 +117,7 @@ def render(
     of the metric where there is one alone.
     """
     texts = as_text(compare(table, profile, results, printed), table, profile)
-    texts = texts.droplevel([name for name in INDEX[1:] if texts.index.unique(name).size == 1])
+    texts = texts.droplevel([name for name in CELL[1:] if texts.index.unique(name).size == 1])
     if texts.columns.unique(0).size == 1:
         texts = texts.droplevel(0, axis=1)
     styled = texts.style.set_caption(f"{table.caption} {_legend(profile)}")
@@ -131,7 +130,7 @@ def markdown(
 ) -> str:
     """The same as a Markdown table."""
     texts = as_text(compare(table, profile, results, printed), table, profile)
-    head = [*INDEX, *(f"{metric} {what}".strip() for metric, what in texts.columns)]
+    head = [*CELL, *(f"{metric} {what}".strip() for metric, what in texts.columns)]
     rows = [[*index, *cells] for index, cells in zip(texts.index, texts.to_numpy().tolist())]
     bar = lambda cells: "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
     return "\n".join([bar(head), bar(["---"] * 3 + ["---:"] * (len(head) - 3)), *map(bar, rows)])
@@ -194,6 +193,6 @@ def _published(table: Table, printed: pd.DataFrame) -> pd.DataFrame:
 def _index(table: Table, theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.MultiIndex:
     """What the paper prints, in its order, our own rows, and those changed on the command line."""
     rows = [(row.name, table.spell(name), row.labels) for row in table.rows for name in row.measured_on]
-    printed, stored = (frame[INDEX].itertuples(index=False, name=None) for frame in (theirs, ours))
+    printed, stored = (frame[CELL].itertuples(index=False, name=None) for frame in (theirs, ours))
     cells = [*printed, *rows, *stored]
-    return pd.MultiIndex.from_tuples(dict.fromkeys(cells), names=INDEX)
+    return pd.MultiIndex.from_tuples(dict.fromkeys(cells), names=CELL)

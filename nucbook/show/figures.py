@@ -25,6 +25,7 @@ from nucbook.data import SIMULATED
 from nucbook.metrics import Overlap
 from nucbook.nuclei import Nuclei
 from nucbook.sample import Sample
+from nucbook.training.history import watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,11 +254,12 @@ def curves(history: Any, columns: Sequence[str] = (), axes: Axes | None = None, 
     """What a training wrote down, against the optimiser step.
 
     history : the History that `fit` returns, or its table, indexed by step.
-    columns : of its table; by default every loss, and their sum where there are several.
+    columns : of its table; by default every loss, and their sum where there are several, but nothing
+              "watched/…".
     """
     frame = history if hasattr(history, "columns") else history.frame()
     if not columns:
-        columns = [name for name in frame.columns if name != "learning_rate"]
+        columns = [name for name in frame.columns if name != "learning_rate" and not watched(name)]
         columns = columns[1:] if len(columns) == 2 and columns[0] == "loss" else columns
     axes = axes or plt.figure(figsize=(WIDTH, 2.6)).subplots()
     for name in columns:

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from nucbook.fingerprint import fingerprint
 from nucbook.training import turns
 from nucbook.training.ema import Average
-from nucbook.training.history import History, mean_losses
+from nucbook.training.history import History, mean_losses, watched
 from nucbook.training.interrupts import interrupts, out_of_time
 from nucbook.training.keeper import Keeper
 from nucbook.training.prepare import (
@@ -59,6 +59,7 @@ def fit(
 
     step             : `step(models, batch) -> {name: weighted loss}`, scalars. Use the `models` it is
                        handed, which are prepared for device and precision; `models.step` counts from 0.
+                       A scalar called "watched/…" is kept in the history and not minimised.
                        Or {name: Turn}: players that learn one after the other, as a critic and a generator.
                        Then a step is a round: each turn in order, as often as its `repeats`; averages
                        follow once a round; losses are called "turn/loss".
@@ -165,8 +166,9 @@ def fit(
 
 
 def total(losses: Mapping[str, Tensor], step: int, stage: str) -> Tensor:
-    """The sum of a step's losses; raises ValueError where they are no scalars or train nothing."""
+    """The sum of what a step minimises; raises ValueError where they are no scalars or train nothing."""
     where = f"step {step} of {stage!r}"
+    losses = {name: loss for name, loss in losses.items() if not watched(name)}
     for name, loss in losses.items():
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__

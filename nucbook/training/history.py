@@ -22,7 +22,8 @@ class History:
     """What happened in a training.
 
     rows     : one dict every `log_every` steps: step, the mean of each loss since the row before ("turn/loss"
-               where there are turns), their sum as "loss", learning_rate (of the first turn).
+               where there are turns), their sum as "loss", learning_rate (of the first turn), and the mean of
+               each "watched/…" value.
     step     : optimiser steps done; rounds, where there are turns.
     finished : whether that is all of them; False where the time limit came first.
     seconds  : time spent, over all resumptions.
@@ -36,6 +37,11 @@ class History:
     def frame(self) -> pd.DataFrame:
         """The rows as a table, indexed by step."""
         return pd.DataFrame(self.rows, columns=None if self.rows else ["step", "loss"]).set_index("step")
+
+
+def watched(name: str) -> bool:
+    """Whether a value of this name is kept in the history alone, and not minimised: "watched/…"."""
+    return "/watched/" in f"/{name}"  # after its turn, where there are turns
 
 
 def mean_losses(pending: Sequence[Losses], last: int, order: Sequence[tuple[str, str]]) -> dict[str, float]:
@@ -53,7 +59,7 @@ def mean_losses(pending: Sequence[Losses], last: int, order: Sequence[tuple[str,
     for k, losses in enumerate(numbers):
         step, (_, stage) = first + k // len(order), order[k % len(order)]
         for name, value in losses.items():
-            if not math.isfinite(value):
+            if not math.isfinite(value) and not watched(name):
                 raise NotFinite(
                     f"step {step} of {stage!r}: loss {name!r} is {value}; lower the learning rate, clip "
                     f"gradients, or look at its batch: batches(randomness(seed, {stage!r}, {step}))."
@@ -62,7 +68,9 @@ def mean_losses(pending: Sequence[Losses], last: int, order: Sequence[tuple[str,
     columns = {name: [losses[name] for losses in numbers if name in losses] for name in names}
     totals: dict[str, list[float]] = {turn: [] for turn, _ in order}
     for k, losses in enumerate(numbers):
-        totals[order[k % len(order)][0]].append(math.fsum(losses.values()))
+        totals[order[k % len(order)][0]].append(
+            math.fsum(value for name, value in losses.items() if not watched(name))
+        )
     mean = lambda column: math.fsum(column) / len(column)
     return {"loss": math.fsum(map(mean, totals.values())), **{name: mean(columns[name]) for name in names}}
 

@@ -321,6 +321,19 @@ def test_losses_that_cannot_be_summed(losses, message):
         )
 
 
+def test_what_is_watched_is_kept_and_not_minimised():
+    def seen(models, batch):
+        return step(models, batch) | {"watched/step": torch.tensor(float(models.step)), "watched/odd": nan}
+
+    nan = torch.tensor(float("nan"))  # may be: nothing follows from it
+    plain, watching = ({"net": small_network()} for _ in range(2))
+    expected = fit(step, plain, batches, steps=4, log_every=2, progress=False)
+    history = fit(seen, watching, batches, steps=4, log_every=2, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(plain["net"].parameters(), watching["net"].parameters()))
+    assert [row["loss"] for row in history.rows] == [row["loss"] for row in expected.rows]
+    assert [row["watched/step"] for row in history.rows] == [0.5, 2.5]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_is_named_with_its_step_and_never_kept(tmp_path, value):
     def spoilt(models, batch):

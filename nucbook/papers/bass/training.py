@@ -141,6 +141,7 @@ def step(models: Models, batch: Batch, config: Config) -> dict[str, Tensor]:
             made["embeddings"], sets, partner, config.temperature, config.terms, config.query
         )
         losses["contrast"] = config.contrast * contrast.loss
+        losses["watched/defined terms"] = contrast.defined
     return losses
 
 

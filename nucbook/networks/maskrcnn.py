@@ -35,7 +35,7 @@ RATIOS = (0.5, 1.0, 2.0)  # of an anchor's height to its width
 COARSER = 32  # px, side of a box from which its features are read at stride 8, then doubled with the stride
 PROPOSAL = 100  # px of an image's area to each proposal
 DETECTION = 200  # px to each detection; a crowded 1000² image of MoNuSeg has 540 to each nucleus
-SAMPLE = 128  # px to each proposal that trains the heads
+SAMPLE = 128  # px to each proposal that trains the heads: torchvision's 512 in 256², enlarged to 800²
 BOX, GRID = 7, 14  # cells, sides of the grids that boxes and masks are predicted from
 MASK = 28  # cells, side of a predicted mask
 
@@ -116,6 +116,7 @@ class MaskRCNN(nn.Module):
     width     : channels of the pyramid and of the mask head.
     box_width : of the two layers that classify a box and move its sides.
     scale     : images are enlarged by it before the encoder sees them; boxes are in their own pixels.
+    sample    : px of an image's area to each proposal that trains the heads.
 
     `forward(image, truth)` returns `Predicted`; `forward(image)` a `Found` for each image. Takes images in
     [0, 1], float (B, 3, H, W), of any size.
@@ -128,9 +129,10 @@ class MaskRCNN(nn.Module):
         width: int = 256,
         box_width: int = 1024,
         scale: float = 1.0,
+        sample: int = SAMPLE,
     ):
         super().__init__()
-        self.width, self.scale = width, scale
+        self.width, self.scale, self.sample = width, scale, sample
         self.encoder = build_encoder(encoder, levels)
         channels = list(self.encoder.channels[1:])
         self.names = [str(i) for i in range(len(channels))]
@@ -233,7 +235,7 @@ class MaskRCNN(nn.Module):
         truth: Truth,
     ) -> dict[str, Any]:
         """The other fields of `Predicted`."""
-        self.roi.fg_bg_sampler.batch_size_per_image = _number(truth.known[0].numel(), SAMPLE)
+        self.roi.fg_bg_sampler.batch_size_per_image = _number(truth.known[0].numel(), self.sample)
         usable = [own[self._inside(own, seen)] for own, seen in zip(proposals, truth.known)]
         proposals, matches, labels, targets = self.roi.select_training_samples(usable, true)
         logits, moves = self._boxes(features, proposals, images)

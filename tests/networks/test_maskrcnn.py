@@ -47,6 +47,15 @@ def test_a_region_belongs_to_the_nucleus_it_covers(network):
     assert torch.equal(predicted.regions.ids, torch.where(middle < 48, 1, 2))
 
 
+@pytest.mark.parametrize("sample", [128, 400])
+def test_regions_that_train_the_heads_grow_with_the_area(sample):
+    torch.manual_seed(0)
+    network = MaskRCNN("resnet18", 3, 16, 32, sample=sample)
+    for side in (96, 192):
+        predicted = network(torch.rand(2, 3, side, side), truth(*BOXES, side=side, count=2))
+        assert len(predicted.labels) == 2 * max(16, side**2 // sample)
+
+
 def test_background_is_not_learnt_where_truth_is_unknown(network):
     known = torch.zeros(1, 96, 96, dtype=torch.bool)
     known[:, :, :48] = True

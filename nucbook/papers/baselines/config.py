@@ -170,6 +170,7 @@ class MaskRCNNConfig:
     width: Count = 256  # channels of the pyramid and of the mask head; torchvision's
     box_width: Count = 1024  # channels of the two layers that classify a box; torchvision's
     scale: Positive = 3.125  # images are enlarged by it: 256 px to 800; released code (2.5 to 3.125)
+    sample: Count = as_before(128)  # px of a crop to each region that trains the heads; torchvision's 512
     crop: Count = 256  # px, side of a training crop, Sec. 3.2
     batch: Count = 2  # crops a step; released code
     epochs: Count = 15  # each as many crops as there are patches of 256² with 128 px in common; released code
@@ -194,7 +195,7 @@ class MaskRCNNConfig:
     def short(cls, dataset: str) -> Self:
         """Real slides on two CPU cores, twenty minutes."""
         sizes: dict[str, Any] = {"levels": 4, "width": 64, "box_width": 256, "crop": 160, "batch": 8}
-        return cls(**_SMALL_MASKRCNN, **sizes, steps=1_200, learning_rate=1e-3, warm_up=50)
+        return cls(**_SMALL_MASKRCNN, **sizes, sample=400, steps=1_200, learning_rate=1e-3, warm_up=50)
 
     @classmethod
     def quick(cls) -> Self:

@@ -89,6 +89,7 @@ def sizes(config: Config) -> dict[str, Any]:
         "width": config.width,
         "box_width": config.box_width,
         "scale": config.scale,
+        "sample": config.sample,
     }
 
 

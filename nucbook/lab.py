@@ -1,7 +1,7 @@
 """A copy of the chapters for JupyterLab: the copy is the reader's, the tracked chapters stay as they are.
 
-JupyterLab saves as one reads. And it knows neither the bibliography nor another page's glossary: citations
-and terms are written out in the copy. `make lab` runs this inside `.venv`.
+JupyterLab saves as one reads. And it knows neither the bibliography nor what another page holds: citations,
+terms and open questions are written out in the copy. `make lab` runs this inside `.venv`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pybtex import PybtexEngine
@@ -21,6 +21,11 @@ SUFFIXES = {".ipynb", ".md", ".svg"}
 LEFT_OUT = "reference/api"  # made from docstrings, by Sphinx alone
 REFERENCES = Path("reference/references.bib")
 ORIGINALS = ".original"  # in the copy: each file as it was written, to see what a reader changed
+BOX = re.compile(
+    r"^```{admonition} What the papers? leaves? open\n(?::[^\n]*\n)*(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+ELSEWHERE = re.compile(r"(?<=\]\()(?!\w+:|#)[^)\s]+(?=\))")  # the target of a link to another file
+LABEL = re.compile(r" (?=\*[A-Z][^*]*:\*)")  # before *Paper:*, *Code:*, *Here:*
 FRONT = "---\nnumbering:\n  equation: false\n---\n"  # numbers are the papers', not those of a chapter
 
 
@@ -100,6 +105,10 @@ def _written_out(text: str, book: Path, page: Path, references: Mapping[str, Ent
         suffix = next((suffix for suffix in (".ipynb", ".md") if target.with_suffix(suffix).is_file()), "")
         return f"]({found[1]}{suffix})"
 
+    def questions(found: re.Match) -> str:
+        return open_questions(found[1].split(), book / page)
+
+    text = re.sub(r"```\{open-questions\}\n(.*?)```", questions, text, flags=re.DOTALL)
     roles = "cite:p|cite:t|cite|term"
     if page.name == "glossary.md":  # its own terms are targets, where they are definitions
         roles = roles.removesuffix("|term")
@@ -107,6 +116,41 @@ def _written_out(text: str, book: Path, page: Path, references: Mapping[str, Ent
     text = re.sub(rf"\{{({roles})\}}`([^`]+)`", role, text)
     text = re.sub(r"\]\(((?:[\w.]+/)*\w+)\)", link, text)
     return re.sub(r"```\{bibliography\}.*?```", lambda _: _listed(book / REFERENCES), text, flags=re.DOTALL)
+
+
+def open_questions(chapters: Iterable[str], page: Path) -> str:
+    """What the boxes "What the paper leaves open" of some chapters hold, as a numbered list.
+
+    chapters : notebooks without their ending, seen from the page, as "../bass/data".
+    page     : the file that holds the list; links are turned to be seen from it.
+
+    Each paragraph of a box is an entry: its parts stand on lines of their own, and a link to its chapter
+    ends it. Raises ValueError for a chapter without a box.
+    """
+    items = []
+    for chapter in chapters:
+        entries = _left_open(page.parent / f"{chapter}.ipynb")
+        if not entries:
+            raise ValueError(
+                f'{chapter} has no box "What the paper leaves open"; write one, or do not list it.'
+            )
+        folder, name = os.path.split(chapter)
+        end = f" ([{name}]({chapter}.ipynb))"
+        items += ["1. " + LABEL.sub("\\\\\n   ", _turned(entry, folder) + end) for entry in entries]
+    return "\n".join(items)
+
+
+def _left_open(chapter: Path) -> list[str]:
+    """The entries of a notebook's boxes, each on one line."""
+    cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+    text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    paragraphs = [part for box in BOX.findall(text) for part in re.split(r"\n\s*\n", box)]
+    return [" ".join(part.split()) for part in paragraphs if part.strip()]
+
+
+def _turned(text: str, folder: str) -> str:
+    """Markdown of a file in a folder, whose links are to be seen from where that folder is seen."""
+    return ELSEWHERE.sub(lambda link: Path(os.path.normpath(os.path.join(folder, link[0]))).as_posix(), text)
 
 
 def authors(entry: Entry) -> tuple[str, str]:

@@ -66,7 +66,11 @@ def missing(paper: str) -> list[str]:
         "its method in book/running.md": f"`{paper}`" in read("book", "running.md"),
         "its entry in references.bib": entry is not None,
         "its section in open_questions.md": bool(
-            re.search(rf"^## .*\n\n{{cite:t}}`{key}`", questions, re.MULTILINE)
+            re.search(
+                rf"^## .*\n\n{{cite:t}}`{key}`[^#]*\n```{{open-questions}}\n../{paper}/data\n",
+                questions,
+                re.MULTILINE,
+            )
         ),
         "a method registered under its name": method(paper),
     }

@@ -29,12 +29,14 @@ NAMES = (
     "hovernet",
     "bass",
     "slide",
+    "datasets",
 )
 README = Path(__file__).parent / "README.md"
 HEAD = """# Benchmarks
 
-What the speed claims rest on. Every figure is measured against something else in the same run, since
-seconds depend on the machine and ratios much less. `python -m benchmarks` writes this page.
+What the speed claims rest on, and what chapters tell about real slides. Every speed is measured against
+something else in the same run, since seconds depend on the machine and ratios much less.
+`python -m benchmarks` writes this page.
 """
 
 

@@ -147,12 +147,12 @@ def main(name: str) -> int:
 
 
 def lint() -> None:
-    """Style, format, and the floors that a module may import from."""
+    """Style, format, and the layers that a module may import from."""
     say("ruff: style")
     _run([SCRIPTS / "ruff", "check", ROOT])
     say("ruff: format")
     _run([SCRIPTS / "ruff", "format", "--check", ROOT])
-    say("import-linter: floors")
+    say("import-linter: layers")
     _run([SCRIPTS / "lint-imports", "--config", ROOT / "pyproject.toml"])
     say("mypy: types")
     _run([PYTHON, "-m", "mypy"])

@@ -117,11 +117,11 @@ def score(
     """All metrics of `segment(image)` on samples with masks.
 
     segment : image uint8 (H, W, 3) -> `Nuclei`.
-    also    : of `OF_A_SET`, numbers of the whole set that are wanted too.
+    also    : of `OF_A_SET`, numbers of the whole set that are asked for as well.
     patches : sides, px, of patches in which the images are segmented and scored as well
               (`Column.patch`); their metrics are called "aji/256", of an image the mean over its patches.
 
-    Returns the mean over images and a row an image, four digits; images empty on both sides are left out
+    Returns the mean over images and one row per image, four digits; images empty on both sides are left out
     of the mean. Regions that a sample does not count as `valid` count on neither side.
     """
     found = [segment(sample.image) for sample in samples]

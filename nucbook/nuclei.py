@@ -1,4 +1,4 @@
-"""Instances as columns: one row a nucleus, overlaps allowed.
+"""Instances as columns: one row per nucleus, overlaps allowed.
 
 A label map gives each pixel to one nucleus. `Nuclei` does not: chromosomes cross, detectors
 predict overlapping masks, so each instance keeps its own crop of a mask.
@@ -93,7 +93,7 @@ class Nuclei:
     ) -> Nuclei:
         """Instances of a label map (H, W), ordered by id; ids need not be contiguous.
 
-        scores   : one value an instance, in the order of the ids, or None.
+        scores   : one value per instance, in the order of the ids, or None.
         class_of : {id: class id}; ids that are not in it get class 0.
         """
         labels = np.asarray(labels)
@@ -182,10 +182,10 @@ class Nuclei:
         return labels
 
     def to_polygons(self) -> list[np.ndarray]:
-        """Outline of the largest piece of each mask, float64 (V, 2).
+        """Outline of the largest component of each mask, float64 (V, 2).
 
         Vertices are (row, column), pixel centres at integers. They lie between the pixels inside and those
-        outside: the outline holds the area of the piece and its holes less half a pixel. Empty masks have
+        outside: the outline holds the area of the component and its holes less half a pixel. Empty masks have
         no vertex.
         """
         return [_outline(mask) + box[:2] for box, mask in zip(self.boxes, self.masks)]

@@ -56,7 +56,7 @@ class Configuration(Protocol):
 
     @classmethod
     def short(cls, dataset: str) -> Self:
-        """The same losses and family of network, within an hour a stage on two cores."""
+        """The same losses and family of network, within an hour per stage on two cores."""
 
     @classmethod
     def quick(cls) -> Self:
@@ -208,7 +208,7 @@ def _checked(kind: Any, value: Any, name: str) -> Any:
     if isinstance(kind, type) and is_dataclass(kind):
         if isinstance(value, kind):
             return value
-        raise ValueError(f"{name} = {value!r}: wanted a {kind.__name__}.")
+        raise ValueError(f"{name} = {value!r}: expected a {kind.__name__}.")
     tries = [value]
     if isinstance(value, str):
         with suppress(ValueError):
@@ -229,7 +229,7 @@ def _checked(kind: Any, value: Any, name: str) -> Any:
     why = (
         f"one of {', '.join(choice)}"
         if choice
-        else errors[-1].replace("Expected ", "wanted ").replace("`", "")
+        else errors[-1].replace("Expected ", "expected ").replace("`", "")
     )
     near = get_close_matches(str(value), choice, n=1)
     raise ValueError(f"{name} = {value!r}: {why}{f'; did you mean {near[0]!r}?' if near else '.'}")

@@ -19,7 +19,7 @@ class Row:
     method      : name of a method, as `nucbook.method.find` knows it.
     dataset     : data set it learns from, as `nucbook.data.load` knows it.
     labels      : how many labels of which kind, as `published.csv` spells it ("1/8", "100%"), or "none".
-    measured_on : data sets it is measured on, a results line each, from one training; empty = `dataset`.
+    measured_on : data sets it is measured on, one results line each, from one training; empty = `dataset`.
     changes     : config fields in which it differs from the paper's main method.
     split       : arguments of `Split.make`, or empty for the official parts; "part" names the part of the
                   data set that is split, all of it by default.
@@ -89,7 +89,8 @@ class Table:
     unit        : of the columns that are given by their key alone.
     test        : {data set: part it is measured on}, where that is not "test".
 
-    Raises ValueError where two rows could not be told apart, and for a column against a row there is not.
+    Raises ValueError where two rows have the same name, labels and data set, and for a column against a row
+    there is not.
     """
 
     paper: str
@@ -177,7 +178,7 @@ class Measured:
     """The numbers of a run on one data set.
 
     metrics   : {key: value}: means over images, numbers of the whole set, of the networks.
-    per_image : one dict an image: its name, its facts (organ, …), the metrics.
+    per_image : one dict per image: its name, its facts (organ, …), the metrics.
     data      : whether its images are "real" or "simulated".
     """
 

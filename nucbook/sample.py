@@ -56,7 +56,7 @@ class Sample:
         image = np.asarray(self.image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             self._refuse(
-                f"image is {image.dtype} {image.shape}, wanted uint8 (H, W, 3)",
+                f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)",
                 "pass it through nucbook.sample.to_rgb",
             )
         if self.instances is not None and self.nuclei is not None:
@@ -75,7 +75,7 @@ class Sample:
         for name in ("annotated", "valid"):
             mask = getattr(self, name)
             if mask is not None and (mask.dtype != bool or mask.shape != self.shape):
-                what = f"{name} is {mask.dtype} {mask.shape}, wanted bool {self.shape}"
+                what = f"{name} is {mask.dtype} {mask.shape}, expected bool {self.shape}"
                 self._refuse(what, "make it a mask of the image")
         if self.annotated is not None and not self.labelled:
             self._refuse("annotated given without masks", "give the masks of the annotated part as well")
@@ -86,7 +86,7 @@ class Sample:
         labels = np.asarray(self.instances)
         if labels.ndim != 2 or labels.dtype.kind not in "iu":
             self._refuse(
-                f"instances are {labels.dtype} {labels.shape}, wanted integers (H, W)",
+                f"instances are {labels.dtype} {labels.shape}, expected integers (H, W)",
                 "pass them through nucbook.sample.to_instances",
             )
         if labels.shape != self.shape:
@@ -154,7 +154,7 @@ class Sample:
     def weaken(self, to: str) -> Sample:
         """A copy that knows less, for training that must not peek.
 
-        to : "points" keeps the points it came with, else the centres of the bounding boxes (one a nucleus;
+        to : "points" keeps the points it came with, else the centres of the bounding boxes (one per nucleus;
              Liu et al. 2022, Sec. 3.1), "nothing" removes masks, points and classes,
              and `valid`, which some data sets draw from the outlines.
         """
@@ -294,8 +294,8 @@ def to_instances(labels: np.ndarray, name: str = "mask") -> np.ndarray:
     """int32 (H, W) label map from what tools write; says what it converted.
 
     Converted: bool and whole-number floats, a single channel or three equal ones. Where all ids are one
-    and its pixels lie in several pieces, it is a mask of two values, as {0, 1} or {0, 255}: the
-    8-connected pieces become instances, with a warning. Refused with InvalidSample: negative ids, NaN,
+    and its pixels are not connected, it is a mask of two values, as {0, 1} or {0, 255}: the
+    8-connected components become instances, with a warning. Refused with InvalidSample: negative ids, NaN,
     fractions, colour masks.
     """
     labels = np.asarray(labels)
@@ -303,7 +303,7 @@ def to_instances(labels: np.ndarray, name: str = "mask") -> np.ndarray:
     if labels.ndim == 3 and labels.shape[2] in (1, 3) and (labels == labels[..., :1]).all():
         labels = labels[..., 0]
     if labels.ndim != 2:
-        refuse(f"shape {labels.shape} is not a label map", "give (H, W) with one id a nucleus")
+        refuse(f"shape {labels.shape} is not a label map", "give (H, W) with one id per nucleus")
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all():
             refuse("it holds NaN or infinity", "use 0 for background")
@@ -311,7 +311,7 @@ def to_instances(labels: np.ndarray, name: str = "mask") -> np.ndarray:
             refuse("it holds fractions", "ids are whole numbers; was it resized with interpolation?")
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "biu":
-        refuse(f"{labels.dtype} is no label map", "give whole numbers, one id a nucleus")
+        refuse(f"{labels.dtype} is no label map", "give whole numbers, one id per nucleus")
     if labels.size and labels.min() < 0:
         refuse("it holds negative ids", "use 0 for background and `valid` for pixels to leave out")
     if labels.size and labels.max() > np.iinfo(np.int32).max:
@@ -320,11 +320,11 @@ def to_instances(labels: np.ndarray, name: str = "mask") -> np.ndarray:
     if ((labels == 0) | (labels == labels.max(initial=0))).all():
         from scipy import ndimage
 
-        pieces, count = ndimage.label(labels, structure=np.ones((3, 3)))
+        components, count = ndimage.label(labels, structure=np.ones((3, 3)))
         if count > 1:
-            said = f"{name}: a two-valued mask; its {count} connected pieces become instances."
+            said = f"{name}: a two-valued mask; its {count} connected components become instances."
             warnings.warn(said, stacklevel=2)
-            return pieces
+            return components
     return labels
 
 

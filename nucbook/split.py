@@ -79,18 +79,18 @@ class Split:
                      "image" (`meta["image"]`, which patches keep, else the name), or "patch": labels are
                      dealt out patch by patch, but validation and test still take whole images, so that
                      overlapping patches of one image are never on both sides.
-        labelled   : share of the training units that keep their labels, in [0, 1]; the others are
-                     unlabelled. With one seed a smaller share lies within a larger one.
-        validation : share of all units, in [0, 1).
-        test       : share of all units, in [0, 1); not read where there are `folds`.
+        labelled   : fraction of the training units that keep their labels, in [0, 1]; the others are
+                     unlabelled. With one seed a smaller fraction lies within a larger one.
+        validation : fraction of all units, in [0, 1).
+        test       : fraction of all units, in [0, 1); not read where there are `folds`.
         folds      : cut the units into so many test parts that together hold each unit once, and
                      test on number `fold`, 0 … folds − 1. Or the parts themselves, such as published
                      ones: the names of the images that each holds out. None = no cross-validation.
-        seed       : another seed is another split; the shares do not change who goes before whom.
+        seed       : another seed is another split; the fractions do not change who goes before whom.
 
-        Shares become whole units: at least one for a share above 0, all but one at most for one below 1.
-        Raises InvalidSplit for too few units, a share out of range, a name that stands twice, a sample that
-        does not say its patient or organ, and named folds that do not hold each image once or divide a unit.
+        Fractions become whole units: at least one above 0, all but one at most below 1. Raises InvalidSplit
+        for too few units, a fraction out of range, a name that stands twice, a sample without its patient or
+        organ, and named folds that do not hold each image once or divide a unit.
         """
         if not (folds is None or isinstance(folds, int)):
             folds = [list(part) for part in folds]
@@ -118,7 +118,7 @@ class Split:
         if not training:
             raise InvalidSplit(
                 f"{len(order)} {noun} are too few: {len(tested)} for test and {len(validated)} for "
-                "validation leave none to train on; take smaller shares."
+                "validation leave none to train on; take smaller fractions."
             )
         if by == "patch":
             noun = "patches"
@@ -166,7 +166,7 @@ class Split:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write as JSON: a list of names a part, and `how`."""
+        """Write as JSON: a list of names per part, and `how`."""
         Path(path).write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -186,10 +186,10 @@ def _check(by, labelled, validation, test, folds, fold, **_) -> None:
     if by not in (*FACTS, "image", "patch"):
         raise InvalidSplit(f"by {by!r}? One of 'patient', 'organ', 'image', 'patch'.")
     if not 0 <= labelled <= 1:
-        raise InvalidSplit(f"labelled is {labelled}; give the share of the training units, from 0 to 1.")
-    for name, share in (("validation", validation), ("test", test)):
-        if not 0 <= share < 1:
-            raise InvalidSplit(f"{name} is {share}; give a share of all units, from 0 to below 1.")
+        raise InvalidSplit(f"labelled is {labelled}; give the fraction of the training units, from 0 to 1.")
+    for name, fraction in (("validation", validation), ("test", test)):
+        if not 0 <= fraction < 1:
+            raise InvalidSplit(f"{name} is {fraction}; give a fraction of all units, from 0 to below 1.")
     count = len(folds) if isinstance(folds, list) else folds
     if count is not None and count < 2:
         raise InvalidSplit(f"folds is {folds}; ask for 2 or more, or for None.")
@@ -260,15 +260,15 @@ def _shuffled(units: Iterable[str], seed: int) -> list[str]:
     return sorted(units, key=lambda unit: hashlib.sha256(f"{seed}/{unit}".encode()).digest())
 
 
-def _whole(share: float, total: int, what: str) -> int:
-    """`share` of `total` in whole units, so that neither side of the line stays empty."""
-    if share in (0, 1):
-        return int(share * total)
+def _whole(fraction: float, total: int, what: str) -> int:
+    """`fraction` of `total` in whole units, so that neither side of the line stays empty."""
+    if fraction in (0, 1):
+        return int(fraction * total)
     if total < 2:
         raise InvalidSplit(
-            f"{total} is too few to take {share:g} of the {what}; take 0 or 1, or more samples."
+            f"{total} is too few to take {fraction:g} of the {what}; take 0 or 1, or more samples."
         )
-    return min(max(math.floor(share * total + 0.5), 1), total - 1)
+    return min(max(math.floor(fraction * total + 0.5), 1), total - 1)
 
 
 def _knowing(sample: Sample, what: str) -> Sample:

@@ -86,14 +86,14 @@ def test_an_unknown_field_lists_those_there_are():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("steps", 1.5, "steps = 1.5: wanted int, got float"),
-        ("steps", True, "steps = True: wanted int, got bool"),
-        ("steps", -5, "steps = -5: wanted int >= 1"),
-        ("steps", "0", "steps = '0': wanted int >= 1"),
-        ("margin", "wide", "margin = 'wide': wanted float, got str"),
-        ("flip", "1", "flip = '1': wanted bool, got int"),
-        ("sizes", [1, "a"], r"sizes = \[1, 'a'\]: wanted int, got str"),
-        ("window", [1], r"window = \[1\]: wanted array of length 2"),
+        ("steps", 1.5, "steps = 1.5: expected int, got float"),
+        ("steps", True, "steps = True: expected int, got bool"),
+        ("steps", -5, "steps = -5: expected int >= 1"),
+        ("steps", "0", "steps = '0': expected int >= 1"),
+        ("margin", "wide", "margin = 'wide': expected float, got str"),
+        ("flip", "1", "flip = '1': expected bool, got int"),
+        ("sizes", [1, "a"], r"sizes = \[1, 'a'\]: expected int, got str"),
+        ("window", [1], r"window = \[1\]: expected array of length 2"),
         ("clip", "x", "clip = 'x'"),
         ("selection", "mask", "selection = 'mask': one of last, masks; did you mean 'masks'"),
         ("selection", 3, "selection = 3: one of last, masks"),
@@ -150,13 +150,13 @@ def test_a_field_of_an_inner_configuration_has_two_names(name):
 
 
 def test_values_are_checked_wherever_they_come_from():
-    with pytest.raises(ValueError, match="steps = 0: wanted int >= 1"):
+    with pytest.raises(ValueError, match="steps = 0: expected int >= 1"):
         Config(steps=0)
-    with pytest.raises(ValueError, match="steps = 0: wanted int >= 1"):
+    with pytest.raises(ValueError, match="steps = 0: expected int >= 1"):
         replace(Config(), steps=0)
     with pytest.raises(ValueError, match="selection = 'lost': one of last, masks; did you mean 'last'"):
         build(Outer, {"inner": {"selection": "lost"}})
-    with pytest.raises(ValueError, match="inner = 3: wanted a Config"):
+    with pytest.raises(ValueError, match="inner = 3: expected a Config"):
         Outer(inner=3)
 
 

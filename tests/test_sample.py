@@ -21,9 +21,9 @@ def label_map():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"image": IMAGE[..., 0]}, "wanted uint8"),
+        ({"image": IMAGE[..., 0]}, "expected uint8"),
         ({"image": IMAGE.astype(float)}, "to_rgb"),
-        ({"image": IMAGE[:0]}, "wanted uint8"),
+        ({"image": IMAGE[:0]}, "expected uint8"),
         ({"instances": np.zeros((6, 7), int)}, r"instances are \(6, 7\), the image is \(6, 8\)"),
         ({"instances": np.zeros((6, 8))}, "to_instances"),
         ({"instances": np.full((6, 8), -1)}, "negative ids"),
@@ -142,8 +142,8 @@ MASK = label_map() > 0
 
 
 @pytest.mark.parametrize("mask", [MASK, MASK * np.uint8(255), MASK * np.uint8(1), MASK * 1.0, MASK * 7])
-def test_two_valued_masks_become_connected_pieces(mask):
-    with pytest.warns(UserWarning, match=r"a\.png: a two-valued mask; its 2 connected pieces"):
+def test_two_valued_masks_become_connected_components(mask):
+    with pytest.warns(UserWarning, match=r"a\.png: a two-valued mask; its 2 connected components"):
         labels = to_instances(mask, "a.png")
     assert labels.dtype == np.int32
     assert set(np.unique(labels)) == {0, 1, 2}
@@ -161,7 +161,7 @@ def test_a_single_piece_is_one_nucleus_and_nothing_to_say(value, recwarn):
     assert not recwarn.list
 
 
-def test_an_id_in_two_pieces_beside_others_stays_one_nucleus(recwarn):
+def test_an_id_in_two_components_beside_others_stays_one_nucleus(recwarn):
     labels = label_map()
     labels[5, 0] = 7
     assert (to_instances(labels) == labels).all()
@@ -203,7 +203,7 @@ def test_where_the_truth_is_complete_travels_with_the_sample():
     assert sample.crop(3, 0, 2, 9).annotated.tolist() == [[True] * 9, [False] * 9]
     for weaker in ("points", "nothing"):
         assert sample.weaken(weaker).annotated is None
-    with pytest.raises(InvalidSample, match="annotated is bool \\(2, 2\\), wanted bool \\(8, 9\\)"):
+    with pytest.raises(InvalidSample, match="annotated is bool \\(2, 2\\), expected bool \\(8, 9\\)"):
         replace(sample, annotated=np.ones((2, 2), bool))
     with pytest.raises(InvalidSample, match="annotated given without masks"):
         Sample(sample.image, annotated=annotated)

@@ -214,7 +214,7 @@ def rewrite(path, change):
         ),
         (
             lambda f: rewrite(f / "model.json", lambda w: w["config"].update(threshold="x")),
-            "threshold = 'x': wanted float",
+            "threshold = 'x': expected float",
         ),
         (
             lambda f: rewrite(f / "model.json", lambda w: w["config"].update(threshold=0.75)),

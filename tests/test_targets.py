@@ -265,10 +265,10 @@ def test_empty_maps():
 
 def test_refusals():
     labels = torch.zeros(2, 6, 7, dtype=torch.int32)
-    with pytest.raises(TypeError, match=r"float32, wanted whole numbers \(B, H, W\)"):
+    with pytest.raises(TypeError, match=r"float32, expected whole numbers \(B, H, W\)"):
         targets.distance_maps(labels.float())
     for function in (targets.boundaries, targets.hv_maps):
-        with pytest.raises(ValueError, match=r"\(6, 7\), wanted \(B, H, W\)"):
+        with pytest.raises(ValueError, match=r"\(6, 7\), expected \(B, H, W\)"):
             function(labels[0])
     with pytest.raises(ValueError, match="holds no pixel"):
         targets.boundaries(labels, 0)

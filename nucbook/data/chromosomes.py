@@ -2,7 +2,7 @@
 
 Lengths and centromeres are those of the human genome assembly GRCh38. The band patterns are
 invented, one for each class and always the same, as dense as real ones at the 400-band stage:
-a class can be told by length, centromere and bands, as in a karyotype.
+a class can be recognised by length, centromere and bands, as in a karyotype.
 """
 
 from __future__ import annotations

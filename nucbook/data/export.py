@@ -13,7 +13,7 @@ from nucbook.nuclei import Nuclei
 
 
 def to_geojson(nuclei: Nuclei, class_names: Mapping[int, str] | None = None) -> dict:
-    """A GeoJSON collection as QuPath imports it: one detection a nucleus, (x, y) in pixels.
+    """A GeoJSON collection as QuPath imports it: one detection per nucleus, (x, y) in pixels.
 
     QuPath measures from the corner of a pixel, the library from its centre: 0.5 px are added. Empty
     masks are left out.

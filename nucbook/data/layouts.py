@@ -1,4 +1,4 @@
-"""Where each data set keeps its files, as released: one function a set, from a folder to its items.
+"""Where each data set keeps its files, as released: one function per set, from a folder to its items.
 
 A function `(folder, part) -> list[Item]` looks and lists, and reads no pixel. An empty list means
 that this part is not there; `nucbook.data.load` says so with the way to get it.
@@ -43,7 +43,7 @@ def kumar(folder: Path, part: str) -> list[Item]:
         return []
     home = _first_folder(folder, _MONUSEG_FOLDERS["train"])
     absent = lambda name: _monuseg_item(home / "Tissue Images" / f"{name}.tif", home, "kumar")
-    return [items.get(name) or absent(name) for name in KUMAR[part]]  # an absent one is told when read
+    return [items.get(name) or absent(name) for name in KUMAR[part]]  # reading an absent one raises
 
 
 def monuseg622(folder: Path, part: str) -> list[Item]:

@@ -49,7 +49,7 @@ class Packed:
 def write(name: str, parts: Mapping[str, Sequence[Item]], out: Path, max_mb: float = 40) -> Packed:
     """Pack whole images of each part into `out/name`, as many as `max_mb` MB (10⁶ bytes) hold.
 
-    The parts get the same share of their images each (with "train" first where it is a draw), so that a
+    The parts get the same fraction of their images each (with "train" first where it is a draw), so that a
     small pack still trains and tests. From the first image that does not fit, all others are left out.
     Raises FileExistsError where the folder is taken, ValueError where not one image fits, and
     UnreadableFile for a broken source. Nothing is left behind but a finished pack.
@@ -117,7 +117,7 @@ def items(folder: Path, part: str) -> list[Item]:
 
 
 def _fair_order(parts: Mapping[str, Sequence[Item]]) -> list[tuple[str, int, Item]]:
-    """All images, so that any beginning of the list holds the same share of every part."""
+    """All images, so that any beginning of the list holds the same fraction of every part."""
     order = ["train", "test", *parts]
     every = [(part, i, item) for part, found in parts.items() for i, item in enumerate(found)]
     return sorted(every, key=lambda one: ((one[1] + 0.5) / len(parts[one[0]]), order.index(one[0])))

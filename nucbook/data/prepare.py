@@ -19,7 +19,7 @@ def prepare(
     """The samples as a method learns from them.
 
     samples    : with and without labels, in any mixture; whole images or what was cut out of them.
-    validation : handed through; the method may choose weights on them where its config says so.
+    validation : passed on; the method may choose weights on them where its config says so.
 
     Images are cut into patches where the method works on those. A method that learns from points gets
     points alone, the centres of masks where there are no others. Images that learn get the method's colours;

@@ -1,1 +1,1 @@
-"""From what a network says of each pixel to nuclei: watershed, mean shift, block-wise stitching."""
+"""From a network's output for each pixel to nuclei: watershed, mean shift, block-wise stitching."""

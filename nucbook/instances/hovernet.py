@@ -20,7 +20,7 @@ from nucbook.instances.components import numbered
 FOREGROUND = 0.5  # probability from which a pixel is nucleus
 KERNEL = 21  # px, side of the Sobel kernel
 BOUNDARY = 0.4  # 1 − `climb`, in [0, 1], from which a pixel is no marker
-MIN_AREA = 10  # px; smaller pieces of the foreground, and smaller markers, are dropped
+MIN_AREA = 10  # px; smaller components of the foreground, and smaller markers, are dropped
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)  # a pixel and those at its sides
 _DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
@@ -30,7 +30,7 @@ def decode(probability: ArrayLike, hv: ArrayLike) -> np.ndarray:
 
     probability : float (H, W), of nucleus.
     hv          : float (2, H, W), horizontal and vertical map, as in `targets.hv_maps`.
-    Returns int32 (H, W), ids 1 to N. A piece of the foreground without a marker is dropped; so is
+    Returns int32 (H, W), ids 1 to N. A component of the foreground without a marker is dropped; so is
     everything where the HV maps are flat.
     Raises ValueError for maps that do not fit together, or are not finite.
 
@@ -40,19 +40,19 @@ def decode(probability: ArrayLike, hv: ArrayLike) -> np.ndarray:
     """
     probability, hv = np.asarray(probability, np.float32), np.asarray(hv, np.float32)
     if probability.ndim != 2 or hv.shape != (2, *probability.shape):
-        raise ValueError(f"probability is {probability.shape}, hv {hv.shape}; wanted (H, W) and (2, H, W).")
+        raise ValueError(f"probability is {probability.shape}, hv {hv.shape}; expected (H, W) and (2, H, W).")
     for name, values in (("probability", probability), ("hv", hv)):
         if not np.isfinite(values).all():
             raise ValueError(f"{name} is not finite everywhere; look at what the network gave.")
     mask = probability >= FOREGROUND
     if not mask.any():  # or has no pixel at all: OpenCV would crash
         return np.zeros(mask.shape, np.int32)
-    pieces = numbered(mask, MIN_AREA)
-    foreground = pieces > 0
+    components = numbered(mask, MIN_AREA)
+    foreground = components > 0
     inner = climb(hv) * foreground
     markers = _filled((foreground & (1 - inner < BOUNDARY)).view(np.uint8))
     markers = numbered(cv2.morphologyEx(markers, cv2.MORPH_OPEN, _DISC), MIN_AREA) * foreground
-    return _in_order(_flood(-cv2.GaussianBlur(inner, (3, 3), 0), markers, pieces))
+    return _in_order(_flood(-cv2.GaussianBlur(inner, (3, 3), 0), markers, components))
 
 
 def decode_batch(probability: np.ndarray, hv: np.ndarray) -> np.ndarray:
@@ -103,20 +103,20 @@ def _filled(mask: np.ndarray) -> np.ndarray:
     return (outside[1:-1, 1:-1] != 2).view(np.uint8)
 
 
-def _flood(height: np.ndarray, markers: np.ndarray, pieces: np.ndarray) -> np.ndarray:
-    """The watershed of `height` from `markers` in `pieces`, all (H, W), int32.
+def _flood(height: np.ndarray, markers: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """The watershed of `height` from `markers` in `components`, all (H, W), int32.
 
-    A piece with a single marker belongs to it whatever the heights, so water flows in the others only.
+    A component with a single marker belongs to it whatever the heights, so water flows in the others only.
     There it starts from the shores of the markers: within a marker it has nowhere to go.
     """
     marked = markers > 0
-    of, marker = pieces[marked], markers[marked]
-    owner = np.zeros(pieces.max() + 1, np.int32)
+    of, marker = components[marked], markers[marked]
+    owner = np.zeros(components.max() + 1, np.int32)
     owner[of] = marker  # one of several
     shared = np.zeros(len(owner), bool)
     shared[of[owner[of] != marker]] = True
-    labels = owner[pieces]
-    contested = shared[pieces]
+    labels = owner[components]
+    contested = shared[components]
     dry = contested & ~marked
     if dry.any():
         wet = contested & (dry | (cv2.dilate(dry.view(np.uint8), _CROSS) > 0))

@@ -36,7 +36,7 @@ def mean_shift(embeddings: Tensor, bandwidth: float, max_steps: int = 300) -> tu
     embeddings = torch.as_tensor(embeddings).detach()
     if embeddings.ndim != 2 or not embeddings.is_floating_point():
         given = f"{embeddings.dtype} {tuple(embeddings.shape)}"
-        raise ValueError(f"embeddings are {given}, wanted floats (N, D), one row per pixel.")
+        raise ValueError(f"embeddings are {given}, expected floats (N, D), one row per pixel.")
     if not torch.isfinite(embeddings).all():
         raise ValueError("an embedding is not finite; look at what the network gave.")
     if not 0 < bandwidth < math.inf:

@@ -68,8 +68,8 @@ def _segment(reader: Any, decode: Callable[[np.ndarray], Nuclei], shape: tuple[i
         pixels = np.asarray(reader[top:bottom, left:right])
         if pixels.dtype != np.uint8 or pixels.shape != (bottom - top, right - left, 3):
             raise ValueError(
-                f"the reader gave {pixels.dtype} {pixels.shape} for [{top}:{bottom}, {left}:{right}], wanted "
-                f"uint8 {(bottom - top, right - left, 3)}; convert the image to RGB first."
+                f"the reader gave {pixels.dtype} {pixels.shape} for [{top}:{bottom}, {left}:{right}], "
+                f"expected uint8 {(bottom - top, right - left, 3)}; convert the image to RGB first."
             )
         nuclei = decode(pixels)
         if nuclei.shape != pixels.shape[:2]:

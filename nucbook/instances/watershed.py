@@ -28,7 +28,7 @@ def watershed_from_distance(
     """Nuclei from a predicted mask and predicted normalised distances.
 
     foreground : float (H, W), probability of lying in a nucleus.
-    distance   : float (H, W), normalised distance to the rim, about 1 at the heart of a nucleus
+    distance   : float (H, W), normalised distance to the boundary, about 1 at the centre of a nucleus
                  (`targets.normalised_distance_maps`).
     threshold  : pixels of `foreground` above it belong to nuclei.
     valley     : in units of `distance`. Two peaks are two nuclei if the valley between them lies at
@@ -40,7 +40,9 @@ def watershed_from_distance(
     """
     foreground, distance = np.asarray(foreground), np.asarray(distance, np.float32)
     if foreground.ndim != 2 or foreground.shape != distance.shape:
-        raise ValueError(f"foreground is {foreground.shape}, distance {distance.shape}; wanted (H, W) both.")
+        raise ValueError(
+            f"foreground is {foreground.shape}, distance {distance.shape}; expected (H, W) both."
+        )
     for name, values in (("foreground", foreground), ("distance", distance)):
         if not np.isfinite(values).all():
             raise ValueError(f"{name} is not finite everywhere; look at what the network gave.")
@@ -60,14 +62,14 @@ def split_by_distance(mask: np.ndarray, min_distance: int = 6, smooth: float = 1
     mask         : bool (H, W).
     min_distance : px; peaks are at least this far apart, and from the border of the image.
     smooth       : px, σ of the Gaussian that calms the distances first.
-    Returns int32 (H, W), ids 1 to N. A piece of the mask without a peak is dropped: it is thin, or
+    Returns int32 (H, W), ids 1 to N. A component of the mask without a peak is dropped: it is thin, or
     little of it lies in the image.
     """
     mask = np.asarray(mask, bool)
     distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     distance = cv2.GaussianBlur(distance, (0, 0), smooth) if smooth > 0 else distance
-    pieces = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1]
-    peaks = peak_local_max(distance, min_distance=min_distance, labels=pieces)
+    components = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1]
+    peaks = peak_local_max(distance, min_distance=min_distance, labels=components)
     markers = np.zeros(mask.shape, np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     return watershed(-distance, markers, mask=mask).astype(np.int32)
@@ -112,19 +114,19 @@ def _merge_shallow(basins: np.ndarray, markers: np.ndarray, height: np.ndarray, 
 
 def _fill_holes(labels: np.ndarray) -> np.ndarray:
     """Give each hole in the background that one nucleus alone surrounds to that nucleus."""
-    count, pieces = cv2.connectedComponents((labels == 0).view(np.uint8), connectivity=4)
+    count, components = cv2.connectedComponents((labels == 0).view(np.uint8), connectivity=4)
     closed = np.ones(count, bool)
     closed[0] = False
-    for edge in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
+    for edge in (components[0], components[-1], components[:, 0], components[:, -1]):
         closed[edge] = False
-    hole = closed[pieces]
+    hole = closed[components]
     lowest, highest = np.full(count, np.iinfo(np.int32).max, np.int32), np.zeros(count, np.int32)
     for here, there in _NEIGHBOURS:
         for inner, outer in ((here, there), (there, here)):
-            rim = hole[inner] & (labels[outer] > 0)
-            np.minimum.at(lowest, pieces[inner][rim], labels[outer][rim])
-            np.maximum.at(highest, pieces[inner][rim], labels[outer][rim])
-    return np.where(hole, np.where(lowest == highest, highest, 0)[pieces], labels)
+            edges = hole[inner] & (labels[outer] > 0)
+            np.minimum.at(lowest, components[inner][edges], labels[outer][edges])
+            np.maximum.at(highest, components[inner][edges], labels[outer][edges])
+    return np.where(hole, np.where(lowest == highest, highest, 0)[components], labels)
 
 
 def _tidy(labels: np.ndarray, min_area: int) -> np.ndarray:

@@ -42,21 +42,21 @@ def aji_plus(overlap: Overlap) -> float:
 def aji_qu(overlap: Overlap) -> float:
     """AJI as computed for Qu et al. and WeakNucleiSeg, to compare with their numbers; in [0, 1].
 
-    Two differences from `aji`: an instance is an 8-connected piece of an id (`Overlap.pieces`), and
-    a true piece that meets no prediction is paired with prediction 1, the first in reading order. Its
+    Two differences from `aji`: an instance is an 8-connected component of an id (`Overlap.components`),
+    and a true one that meets no prediction is paired with prediction 1, the first in reading order. Its
     area and that of prediction 1 enter the denominator, for every miss again, and prediction 1
     counts as taken. A missed nucleus costs about twice what it does in `aji`. One side empty: 0. Both
     empty: NaN, where the original returns 0.
 
     Qu et al., IEEE Transactions on Medical Imaging 39 (2020) 3655–3666, released code (`AJI_fast`).
     """
-    pieces = overlap.pieces
-    pairs = pieces.best_for_truth(pieces.iou)
-    missed = len(pieces.truth_ids) - len(pairs)
-    if not missed or not len(pieces.prediction_ids):
-        return _aggregate(pieces, pairs)
-    not_taken = 0 not in pieces.prediction_of[pairs]  # then `_aggregate` counts it once
-    return _aggregate(pieces, pairs, extra=(missed - not_taken) * pieces.prediction_areas[0])
+    components = overlap.components
+    pairs = components.best_for_truth(components.iou)
+    missed = len(components.truth_ids) - len(pairs)
+    if not missed or not len(components.prediction_ids):
+        return _aggregate(components, pairs)
+    not_taken = 0 not in components.prediction_of[pairs]  # then `_aggregate` counts it once
+    return _aggregate(components, pairs, extra=(missed - not_taken) * components.prediction_areas[0])
 
 
 def _aggregate(overlap: Overlap, pairs: np.ndarray, extra: float = 0) -> float:

@@ -41,8 +41,8 @@ def object_dice(overlap: Overlap) -> float:
     Each true instance is paired with the prediction that covers most of its pixels, each prediction
     with the true instance of which it covers most (pixels, not IoU); equal overlaps go to the lowest
     id; without a partner the Dice is 0. The Dices are averaged on each side, weighted by area, and
-    the two averages are averaged. The challenge's own code takes instances apart into connected
-    pieces first; here an id is an instance. One side empty: 0. Both empty: NaN.
+    the two averages are averaged. The challenge's own code divides instances into connected
+    components first; here an id is an instance. One side empty: 0. Both empty: NaN.
 
     Sirinukunwattana et al., Medical Image Analysis 35 (2017) 489–502.
     """

@@ -60,9 +60,9 @@ class Masks:
         count = lambda pixels: int(np.count_nonzero(pixels))
         return count(truth), count(prediction), count(truth & prediction)
 
-    def in_pieces(self) -> Masks:
-        """The same masks, each 8-connected piece of a row a row of its own."""
-        return Masks.of(_in_pieces(self.truth), _in_pieces(self.prediction), None)
+    def in_components(self) -> Masks:
+        """The same masks, each 8-connected component of a row in a row of its own."""
+        return Masks.of(_in_components(self.truth), _in_components(self.prediction), None)
 
 
 def _counted(side: np.ndarray | Nuclei, valid: np.ndarray | None) -> tuple[np.ndarray, Nuclei]:
@@ -96,15 +96,15 @@ def _covered(nuclei: Nuclei) -> np.ndarray:
     return covered
 
 
-def _in_pieces(nuclei: Nuclei) -> Nuclei:
-    """The 8-connected pieces of each mask, in reading order of their first pixels."""
+def _in_components(nuclei: Nuclei) -> Nuclei:
+    """The 8-connected components of each mask, in reading order of their first pixels."""
     boxes, masks, first_pixels = [], [], []
     for box, mask in zip(nuclei.boxes.tolist(), nuclei.masks):
         count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-        for piece in range(1, count):
+        for number in range(1, count):
             boxes.append(box)
-            masks.append(labels == piece)
+            masks.append(labels == number)
             row, column = divmod(int(masks[-1].argmax()), mask.shape[1])
             first_pixels.append((box[0] + row, box[1] + column))
-    pieces = Nuclei(nuclei.shape, np.array(boxes, np.int32), masks)
-    return pieces[sorted(range(len(pieces)), key=first_pixels.__getitem__)]
+    components = Nuclei(nuclei.shape, np.array(boxes, np.int32), masks)
+    return components[sorted(range(len(components)), key=first_pixels.__getitem__)]

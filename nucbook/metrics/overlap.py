@@ -29,8 +29,8 @@ class Overlap:
                                     ordered by truth, then by prediction.
     intersection                  : int64 (K,), pixels shared by each pair, at least 1.
     foreground                    : pixels covered by any true instance, by any predicted one, by both.
-    pieces                        : the same table with each instance taken apart into its 8-connected
-                                    pieces, numbered by their first pixel in reading order.
+    components                    : the same table with each instance divided into its 8-connected
+                                    components, numbered by their first pixel in reading order.
     """
 
     truth_ids: np.ndarray
@@ -60,7 +60,7 @@ class Overlap:
             valid = np.asarray(valid)
             if valid.dtype != bool or valid.shape != truth.shape:
                 raise InvalidPair(
-                    f"valid is {valid.dtype} {valid.shape}, wanted bool {truth.shape}; "
+                    f"valid is {valid.dtype} {valid.shape}, expected bool {truth.shape}; "
                     "make it a mask of the image."
                 )
         if isinstance(truth, Nuclei) or isinstance(prediction, Nuclei):
@@ -101,9 +101,9 @@ class Overlap:
         return self.intersection / self.union
 
     @cached_property
-    def pieces(self) -> Overlap:
-        """The same pair with every connected piece of an instance counted as one of its own."""
-        return self._counted(self._source.in_pieces())
+    def components(self) -> Overlap:
+        """The same pair with every connected component of an instance counted as one of its own."""
+        return self._counted(self._source.in_components())
 
     def best_for_truth(self, score: np.ndarray) -> np.ndarray:
         """For each true instance that meets any: the pair of highest `score` (K,); ties to the lowest id."""
@@ -146,7 +146,7 @@ def checked(side: np.ndarray | Nuclei, name: str) -> np.ndarray | Nuclei:
     labels = np.asarray(side)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
         raise InvalidPair(
-            f"{name} is {labels.dtype} {labels.shape}, wanted an integer label map (H, W) or Nuclei; "
+            f"{name} is {labels.dtype} {labels.shape}, expected an integer label map (H, W) or Nuclei; "
             "pass it through nucbook.sample.to_instances."
         )
     if labels.dtype.kind == "i" and labels.size and labels.min() < 0:

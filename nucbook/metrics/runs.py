@@ -75,14 +75,14 @@ class Runs:
             int(self.length @ (truth & prediction)),
         )
 
-    def in_pieces(self) -> Runs:
-        """The same runs, each 8-connected piece of an id with an id of its own."""
-        truth, prediction = self._pieces(self.truth), self._pieces(self.prediction)
+    def in_components(self) -> Runs:
+        """The same runs, each 8-connected component of an id with an id of its own."""
+        truth, prediction = self._components(self.truth), self._components(self.prediction)
         ids = [np.arange(1, side.max(initial=0) + 1) for side in (truth, prediction)]
         return replace(self, truth=truth, prediction=prediction, truth_ids=ids[0], prediction_ids=ids[1])
 
-    def _pieces(self, ids: np.ndarray) -> np.ndarray:
-        """One side renumbered by its pieces of equal ids, in reading order of their first pixels."""
+    def _components(self, ids: np.ndarray) -> np.ndarray:
+        """One side renumbered by its components of equal ids, in reading order of their first pixels."""
         if not ids.any():
             return ids
         kept = np.flatnonzero(ids)
@@ -101,10 +101,10 @@ class Runs:
         same = np.flatnonzero(own[upper] == own[lower])
         links = coo_array((np.ones(len(same)), (upper[same], lower[same])), shape=(len(count), len(count)))
         # Components are numbered as they are met, that is by their first run in reading order.
-        piece = connected_components(links, directed=False)[1]
-        pieces = np.zeros(len(ids), np.int64)
-        pieces[kept] = 1 + piece[np.cumsum(fresh) - 1]
-        return pieces
+        component = connected_components(links, directed=False)[1]
+        numbered = np.zeros(len(ids), np.int64)
+        numbered[kept] = 1 + component[np.cumsum(fresh) - 1]
+        return numbered
 
 
 def _ranks(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

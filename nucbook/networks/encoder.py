@@ -168,7 +168,7 @@ def tissue_weights(name: str) -> Path:
 
 
 def weights_identity(name: str, init: str) -> str | None:
-    """What tells one start from another: the name of ImageNet's weights, the content of the tissue's.
+    """What identifies the weights at the start: the name of ImageNet's weights, the content of the tissue's.
 
     That name is torchvision's, or package and version for lite0; the weights are not loaded for it.
     None for "scratch", and where the weights cannot be had: a training that begins without them is another

@@ -1,4 +1,4 @@
-"""HoVer-Net: one encoder, and two branches that say what is nucleus and where in its nucleus a pixel lies."""
+"""HoVer-Net: one encoder, and two branches: which pixels are nucleus, and where in its nucleus each lies."""
 
 from __future__ import annotations
 
@@ -171,8 +171,8 @@ class HoVerNet(nn.Module):
     Raises ValueError for an image of another size, and for another encoder.
 
     Where the original crops (270 px in, 80 out) convolutions here pad with zeros, so that every pixel of
-    a 256² image gets its answer, as IRCR-Net needs. The groups of the dense units are the released
-    code's. Neither paper says how new weights are drawn; PyTorch's defaults are taken.
+    a 256² image gets its output, as IRCR-Net needs. The groups of the dense units are the released
+    code's. Neither paper states how new weights are drawn; PyTorch's defaults are taken.
     """
 
     def __init__(self, encoder: str = "resnet50"):

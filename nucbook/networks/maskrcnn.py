@@ -96,7 +96,7 @@ class Found(NamedTuple):
 
 
 class Proposals(RegionProposalNetwork):
-    """torchvision's region proposal network, which keeps as many proposals as it is told to."""
+    """torchvision's region proposal network, which keeps a given number of proposals."""
 
     most: int = 0
 

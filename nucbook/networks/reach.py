@@ -29,14 +29,14 @@ def reach(network: nn.Module, size: int, images: int = 8, seed: int = 0) -> Tens
     return influence / influence.max().clamp(min=torch.finfo(influence.dtype).tiny)
 
 
-def width_of(influence: Tensor, share: float = 0.95) -> int:
-    """Side, in pixels, of the smallest centred square that holds `share` of the influence.
+def width_of(influence: Tensor, fraction: float = 0.95) -> int:
+    """Side, in pixels, of the smallest centred square that holds `fraction` of the influence.
 
     influence : float (S, S) from `reach`.
-    Raises ValueError for a share outside (0, 1].
+    Raises ValueError for a fraction outside (0, 1].
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share {share} of the influence; give one in (0, 1].")
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction {fraction} of the influence; give one in (0, 1].")
     size = influence.shape[-1]
     influence = influence.double()  # sums in float32 depend on their order
     middle, total = size // 2, influence.sum()
@@ -44,6 +44,6 @@ def width_of(influence: Tensor, share: float = 0.95) -> int:
         window = influence[
             max(middle - half, 0) : middle + half + 1, max(middle - half, 0) : middle + half + 1
         ]
-        if window.sum() >= share * total * (1 - 1e-12):
+        if window.sum() >= fraction * total * (1 - 1e-12):
             return min(2 * half + 1, size)
     return size

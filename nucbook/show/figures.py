@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 WIDTH = 6.0  # inches, the widest figure
 MARKS = {"simulated": "SIMULATED TISSUE", "real": "REAL SLIDES"}
 
-# Okabe & Ito's palette, made to be told apart by every kind of colour vision.
+# Okabe & Ito's palette, distinguishable by every kind of colour vision.
 COLOURS = {
     "matched": "#009E73",  # green: true and predicted
     "missed": "#0072B2",  # blue: true, not predicted
@@ -96,11 +96,11 @@ def mark(drawn: Axes | Figure, data: str | Sample) -> None:
 
 
 def label_map(labels: np.ndarray | Nuclei) -> np.ndarray:
-    """A label map (H, W) as float32 RGBA (H, W, 4): one colour an instance, background transparent.
+    """A label map (H, W) as float32 RGBA (H, W, 4): one colour per instance, background transparent.
 
     The colour depends on the id alone, so an instance keeps it from figure to figure. Hue and
     brightness follow two irrational steps (Roberts' R2 sequence): ids that are near each other differ
-    in both, so neighbours can be told apart without colour vision.
+    in both, so neighbours are distinguishable without colour vision.
     """
     labels = labels.to_labels() if isinstance(labels, Nuclei) else np.asarray(labels)
     ids, index = np.unique(labels, return_inverse=True)
@@ -270,7 +270,7 @@ def curves(history: Any, columns: Sequence[str] = (), axes: Axes | None = None, 
 
 
 def intervals(frame: pd.DataFrame, axes: Axes | None = None, title: str = "") -> Axes:
-    """Differences with their intervals, a line a row, the first on top; the dashed line is no difference.
+    """Differences with their intervals, one line per row, the first on top; the dashed line is no difference.
 
     frame : indexed by row, with columns difference, low and high, as `nucbook.tables.pairs.differences`.
     """
@@ -289,7 +289,7 @@ def scale_bar(axes: Axes, mpp: float, micrometres: float = 20) -> Axes:
     left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
     span = abs(np.diff(axes.get_ylim())[0])
     x, y = left + 0.05 * span, bottom - 0.06 * span
-    rim = [withStroke(linewidth=3, foreground="white")]  # legible on dark tissue too
+    outline = [withStroke(linewidth=3, foreground="white")]  # legible on dark tissue too
     axes.plot([x, x + length], [y, y], color="white", linewidth=5, solid_capstyle="butt")
     axes.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
     axes.text(
@@ -299,7 +299,7 @@ def scale_bar(axes: Axes, mpp: float, micrometres: float = 20) -> Axes:
         ha="center",
         va="bottom",
         fontsize=9,
-        path_effects=rim,
+        path_effects=outline,
     )
     return axes
 

@@ -28,7 +28,7 @@ from nucbook.rows import Row, Table
 
 @cache
 def published() -> pd.DataFrame:
-    """What the five papers print, a number a row.
+    """What the five papers print, one number per row.
 
     Columns: paper, table, dataset, labels, method, metric, value, std, source. Values are in the
     paper's own unit, some in per cent; source is printed, running text, derived or inferred label.

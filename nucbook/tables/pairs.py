@@ -1,4 +1,4 @@
-"""Is a difference between two rows more than chance? The same images and seeds, pair by pair."""
+"""Does the interval of a difference of two rows exclude zero? The same images and seeds, pair by pair."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def differences(
     profile : whose runs are taken; those at "quick" are on simulated tissue.
     draws   : of the bootstrap, which draws seeds and images with replacement, each once a draw: all seeds
               have the same test images, so a hard image is hard in every one of them. Of one seed the
-              interval tells how the choice of images matters, not the training's luck.
+              interval holds the choice of images, and not the variance between seeds.
     cells   : values of other columns that the rows have in common: labels, dataset.
 
     Rows are paired by seed and image; the images of a seed's folds are joined. What only one of two rows

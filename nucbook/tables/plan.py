@@ -1,4 +1,4 @@
-"""What a table lacks: its runs, held against what is stored. No torch, so that it is told in an instant."""
+"""What a table lacks: its runs, compared with what is stored. No torch, so that it takes an instant."""
 
 from __future__ import annotations
 

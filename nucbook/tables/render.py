@@ -91,7 +91,7 @@ def _cells(ours: pd.DataFrame, column: Column) -> pd.DataFrame:
 
 
 def measured(table: Table, profile: str, results: Results | None = None) -> pd.DataFrame:
-    """The runs of a table that may stand as measured, as `stored` returns them, a row a run and data set.
+    """The runs of a table that may stand as measured, as `stored` returns them, one row per run and data set.
 
     Raises NotMeasured for profile "quick", and where a run of this profile saw simulated images.
     """

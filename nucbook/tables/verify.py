@@ -1,4 +1,4 @@
-"""Is a stored number what comes out today? Trained again without the cache, held against the store."""
+"""Is a stored number what comes out today? Trained again without the cache, compared with the store."""
 
 from __future__ import annotations
 

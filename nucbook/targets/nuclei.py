@@ -27,7 +27,7 @@ def boxes(labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def points(labels: Tensor, at: str = "box") -> Tensor:
-    """One point a nucleus, what an annotator who only clicks would give.
+    """One point per nucleus, what an annotator who only clicks would give.
 
     labels : int (H, W).
     at     : "box"      centre pixel of the bounding box (Liu et al. 2022, Sec. 3.1);

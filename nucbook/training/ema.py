@@ -14,7 +14,7 @@ class Average:
     """A network that is the moving average of another (Tarvainen and Valpola 2017, Eq. 2).
 
     of      : name of the network it follows.
-    decay   : share of the old average kept at each step, α.
+    decay   : fraction of the old average kept at each step, α.
     warm_up : whether the first steps weigh all weights so far alike, α_i = min(α, 1 − 1/(i+1)), as the
               paper's released code does: the random start is forgotten at once.
     """

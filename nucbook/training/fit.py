@@ -72,11 +72,11 @@ def fit(
     schedule         : factor on the learning rates, from `nucbook.training.schedules`.
     clip             : largest norm of the gradient of all parameters together, or None. These four are
                        each Turn's own where there are turns.
-    frozen           : dotted names of networks or parts that stand still: no gradient, eval mode.
+    frozen           : dotted names of networks or parts that do not learn: no gradient, eval mode.
     averages         : {teacher: Average(of=student)}: networks that follow another, in eval mode unless the
                        step sets them otherwise.
     mixed_precision  : "no", "bf16", "fp16" or "auto", see `prepare.precision`; None takes what `accelerate
-                       launch` was told.
+                       launch` is given.
     checkpoint       : folder of its own, or None to keep nothing.
     checkpoint_every : steps between checkpoints; one more is written at the end and at the time limit.
     config           : whatever else makes this run what it is; a checkpoint of another config is refused.

@@ -68,7 +68,7 @@ def _processes() -> PartialState:
 
 
 def accelerator_for(mixed_precision: str | None) -> Accelerator:
-    """An Accelerator of `precision`; None takes the one `accelerate launch` was told, else float32."""
+    """An Accelerator of `precision`; None takes that of `accelerate launch`, else float32."""
     # Accelerate fixes the precision for the whole process; two trainings in one notebook may want two.
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=precision(mixed_precision, device()))

@@ -38,14 +38,14 @@ class Cosine:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """Multiply by `factor` at each milestone; milestones are shares of the training, as (0.5, 0.75)."""
+    """Multiply by `factor` at each milestone; milestones are fractions of the training, as (0.5, 0.75)."""
 
     milestones: tuple[float, ...] = (0.5,)
     factor: float = 0.1
     warm_up: int = 0  # steps
 
     def __call__(self, step: int, steps: int) -> float:
-        passed = sum(step >= share * steps for share in self.milestones)
+        passed = sum(step >= fraction * steps for fraction in self.milestones)
         return _rise(step, self.warm_up) * self.factor**passed
 
 

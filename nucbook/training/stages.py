@@ -294,7 +294,7 @@ def _deep(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
     return tensor.numpy() if kind == "array" else tensor
 
 
-# -- what the list of kept stages tells of one -----------------------------------------------
+# -- what the list of kept stages shows of one -----------------------------------------------
 
 
 def _samples(inputs: Any) -> str:

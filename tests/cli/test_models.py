@@ -212,7 +212,7 @@ def test_images_without_masks_are_used_by_a_method_that_learns_from_some(tmp_pat
         (["train", "{slides}", "--out", "x", "--method", "classical"], "learns nothing from images"),
         (
             ["train", "{slides}", "--out", "x", "--profile", "quick", "--set", "steps=-5"],
-            "steps = '-5': wanted int >= 1",
+            "steps = '-5': expected int >= 1",
         ),
         (["predict", "{model}", "{slides}/..", "--out", "x"], "no images in it"),
         (["table", "baselines/none"], "baselines/slides"),

@@ -137,7 +137,7 @@ def test_a_batch_is_its_images_one_by_one():
 
 def test_refusals():
     probability, hv = np.ones((2, 6, 7)), np.zeros((2, 2, 6, 7))
-    with pytest.raises(ValueError, match=r"probability is \(6, 7\), hv \(2, 7, 6\); wanted \(H, W\) and"):
+    with pytest.raises(ValueError, match=r"probability is \(6, 7\), hv \(2, 7, 6\); expected \(H, W\) and"):
         decode(probability[0], hv[0].transpose(0, 2, 1))
     with pytest.raises(ValueError, match=r"probability is \(2, 6, 7\)"):
         decode(probability, hv)

@@ -120,9 +120,9 @@ def test_all_equal_one_point_and_none():
 def test_refusals():
     with pytest.raises(ValueError, match="an embedding is not finite"):
         mean_shift(torch.tensor([[0.0], [torch.nan]]), 1.0)
-    with pytest.raises(ValueError, match=r"torch.int64 \(3, 2\), wanted floats \(N, D\)"):
+    with pytest.raises(ValueError, match=r"torch.int64 \(3, 2\), expected floats \(N, D\)"):
         mean_shift(torch.zeros(3, 2, dtype=torch.long), 1.0)
-    with pytest.raises(ValueError, match=r"\(3,\), wanted floats"):
+    with pytest.raises(ValueError, match=r"\(3,\), expected floats"):
         mean_shift(torch.zeros(3), 1.0)
     for bandwidth in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="radius in embedding units, above 0"):

@@ -52,7 +52,7 @@ def test_prediction_1_counts_as_taken_once_a_nucleus_is_missed():
     assert aji_qu(overlap) == pytest.approx(4 / (4 + (2 + 2)))
 
 
-def test_qu_takes_pieces_for_objects():
+def test_qu_takes_components_for_objects():
     overlap = row("1.1", "5.6")
     assert aji(overlap) == pytest.approx(1 / (2 + 1))
     assert aji_qu(overlap) == 1
@@ -60,9 +60,9 @@ def test_qu_takes_pieces_for_objects():
 
 def test_qu_keeps_corners_together_and_touching_ids_apart():
     corner = np.array([[1, 0], [0, 1]])
-    assert len(Overlap.between(corner, corner).pieces.truth_ids) == 1
+    assert len(Overlap.between(corner, corner).components.truth_ids) == 1
     touching = np.array([[1, 2]])
-    assert len(Overlap.between(touching, touching).pieces.truth_ids) == 2
+    assert len(Overlap.between(touching, touching).components.truth_ids) == 2
 
 
 @pytest.mark.parametrize("metric", [aji, aji_plus, aji_qu])

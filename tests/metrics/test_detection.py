@@ -189,7 +189,7 @@ def test_object_f1_counts_matches():
         ((turned(), turned((5, 5, 4, 2, np.nan))), "rotated", "prediction: rotated box 0"),
         ((TRUTH, Nuclei((9, 9))), "rotated", r"pair 1: truth is \(20, 20\), prediction \(9, 9\)"),
         ((TRUTH, Nuclei((9, 9))), "masks", r"pair 1: truth is \(20, 20\), prediction \(9, 9\)"),
-        ((TRUTH, np.zeros((20, 20))), "masks", "prediction is float64.*wanted an integer label map"),
+        ((TRUTH, np.zeros((20, 20))), "masks", "prediction is float64.*expected an integer label map"),
     ],
 )
 def test_refuses_what_cannot_be_compared(pair, by, message):

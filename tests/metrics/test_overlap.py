@@ -72,13 +72,13 @@ def test_every_integer_type_is_welcome(dtype):
 
 
 @given(two_maps())
-def test_pieces_are_those_of_skimage(maps):
-    pieces = Overlap.between(*maps).pieces
+def test_components_are_those_of_skimage(maps):
+    components = Overlap.between(*maps).components
     expected = Overlap.between(*(label(side, connectivity=2) for side in maps))
-    assert pieces.truth_ids.tolist() == expected.truth_ids.tolist()
-    assert pieces.truth_areas.tolist() == expected.truth_areas.tolist()
-    assert pieces.prediction_areas.tolist() == expected.prediction_areas.tolist()
-    assert as_dict(pieces) == as_dict(expected)
+    assert components.truth_ids.tolist() == expected.truth_ids.tolist()
+    assert components.truth_areas.tolist() == expected.truth_areas.tolist()
+    assert components.prediction_areas.tolist() == expected.prediction_areas.tolist()
+    assert as_dict(components) == as_dict(expected)
 
 
 @given(two_maps(), st.booleans(), st.booleans())
@@ -87,7 +87,7 @@ def test_masks_give_the_table_of_the_label_maps_they_come_from(maps, truth_as_ma
     as_masks = truth_as_masks, prediction_as_masks
     sides = [Nuclei.from_labels(m) if asked else m for m, asked in zip(maps, as_masks)]
     overlap = Overlap.between(*sides)
-    for table, expected in ((overlap, from_maps), (overlap.pieces, from_maps.pieces)):
+    for table, expected in ((overlap, from_maps), (overlap.components, from_maps.components)):
         assert table.truth_areas.tolist() == expected.truth_areas.tolist()
         assert table.prediction_areas.tolist() == expected.prediction_areas.tolist()
         assert table.truth_of.tolist() == expected.truth_of.tolist()
@@ -117,7 +117,7 @@ def test_invalid_pixels_are_background_on_both_sides(maps, data, as_masks):
     assert overlap.truth_areas.tolist() == erased.truth_areas.tolist()
     assert overlap.intersection.tolist() == erased.intersection.tolist()
     assert overlap.foreground == erased.foreground
-    assert overlap.pieces.intersection.tolist() == erased.pieces.intersection.tolist()
+    assert overlap.components.intersection.tolist() == erased.components.intersection.tolist()
 
 
 def test_rows_without_a_pixel_are_no_instances():
@@ -143,7 +143,7 @@ def test_empty_maps_and_empty_nuclei_give_an_empty_table():
     for truth, prediction in [(nothing, nothing), (Nuclei((3, 4)), nothing), (nothing[:0], nothing[:0])]:
         overlap = Overlap.between(truth, prediction)
         assert overlap.empty
-        assert overlap.pieces.empty
+        assert overlap.components.empty
         assert len(overlap.one_to_one()) == 0
 
 
@@ -157,16 +157,21 @@ LABELS = np.zeros((3, 4), int)
         (Nuclei((4, 3)), LABELS, None, r"truth is \(4, 3\), prediction \(3, 4\)"),
         (LABELS, LABELS - 1, None, "prediction holds negative ids; use 0 for background"),
         (LABELS - 1, LABELS, None, "truth holds negative ids"),
-        (LABELS, LABELS.astype(float), None, r"prediction is float64 \(3, 4\), wanted an integer label map"),
+        (
+            LABELS,
+            LABELS.astype(float),
+            None,
+            r"prediction is float64 \(3, 4\), expected an integer label map",
+        ),
         (LABELS > 0, LABELS, None, r"truth is bool \(3, 4\).*to_instances"),
         (LABELS[None], LABELS, None, r"truth is int64 \(1, 3, 4\)"),
         (LABELS, None, None, "prediction is object"),
-        (LABELS, LABELS, np.ones((3, 4)), r"valid is float64 \(3, 4\), wanted bool \(3, 4\)"),
+        (LABELS, LABELS, np.ones((3, 4)), r"valid is float64 \(3, 4\), expected bool \(3, 4\)"),
         (
             Nuclei((3, 4)),
             Nuclei((3, 4)),
             np.ones((4, 3), bool),
-            r"valid is bool \(4, 3\), wanted bool \(3, 4\)",
+            r"valid is bool \(4, 3\), expected bool \(3, 4\)",
         ),
     ],
 )

@@ -36,7 +36,7 @@ SMALL = {
     "ircr": HOVERNET | {"external": ["tissue"]},  # nuclei of tiny files are all alike
     "weaknucleiseg": {"spn_steps": 2, "ien_steps": 2, "batch": 2, "crop": 32, "levels": 3},
 }
-ROWS = {  # of rows that differ in the share of labels alone, the last
+ROWS = {  # of rows that differ in the label fraction alone, the last
     f"{paper}/{name} {row.dataset} {row.name}": (f"{paper}/{name}", row)
     for paper in papers()
     for name, table in tables_of(paper).items()

@@ -16,12 +16,12 @@ from nucbook.data.readers.images import read_rgb
 from nucbook.data.readers.polygons import Rings, paint
 from nucbook.sample import Sample
 
-AMBIGUOUS = "Ambiguous"  # MoNuSAC's name for what annotators could not tell
+AMBIGUOUS = "Ambiguous"  # MoNuSAC's name for what annotators could not decide
 
 
 @dataclass(frozen=True)
 class Regions:
-    """What an annotation file says.
+    """What an annotation file holds.
 
     outlines : one a region, in file order (see `polygons` for the form).
     kinds    : name of each region's class, "" where the file has none.

@@ -3,7 +3,7 @@
     mine/images/a.tif  b.tif …        mine/a.tif  b.tif …
     mine/labels/a.png  b.geojson …    mine/a_labels.png  b.geojson …
 
-A label is a PNG, TIFF or .npy map with one id a nucleus, or GeoJSON from QuPath with polygons
+A label is a PNG, TIFF or .npy map with one id per nucleus, or GeoJSON from QuPath with polygons
 or points of all nuclei. A picture without a label is an unlabelled sample; beside pictures, what is
 named `…_labels` or `…_mask` is a label.
 """

@@ -32,7 +32,7 @@ def read_bundle(bundle: Path, name: str, mpp: float | None, meta: dict[str, Any]
     pictures = [member for member in members if member.suffix.lower() in PICTURES]
     outlines = [member for member in members if member.suffix.lower() == ".zip"]
     if len(pictures) != 1 or len(outlines) != 1:
-        reason = f"{len(pictures)} pictures and {len(outlines)} zips of outlines in it, wanted one of each"
+        reason = f"{len(pictures)} pictures and {len(outlines)} zips of outlines in it, expected one of each"
         raise UnreadableFile(bundle, reason, "unpack the download again")
     picture = read_rgb(bundle / pictures[0], io.BytesIO(members[pictures[0]]))
     return _sample(picture, read_rois(bundle / outlines[0], members[outlines[0]]), name, mpp, meta)

@@ -37,7 +37,7 @@ def read_array(path: Path, content: BinaryIO | None = None, indices: bool = Fals
         with Image.open(content or path) as image:
             pictures = getattr(image, "n_frames", 1)
             if pictures > 1:
-                raise UnreadableFile(path, f"it holds {pictures} pictures", "save one picture a file")
+                raise UnreadableFile(path, f"it holds {pictures} pictures", "save one picture per file")
             if image.mode in _COLOUR and any(";16" in str(tile.args) for tile in image.tile):
                 return _read_deep(path, content)
             mode = "RGBA" if "transparency" in image.info else _RGB_OF.get(image.mode, image.mode)
@@ -65,7 +65,7 @@ def read_rgb(path: Path, content: BinaryIO | None = None) -> np.ndarray:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """int32 (H, W), one id a nucleus, from PNG, TIFF or .npy; conversions are those of `to_instances`.
+    """int32 (H, W), one id per nucleus, from PNG, TIFF or .npy; conversions are those of `to_instances`.
 
     Raises UnreadableFile for a broken file, or an array that is no label map.
     """

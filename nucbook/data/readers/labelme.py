@@ -29,7 +29,7 @@ def read_json(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a LabelMe file says.
+    """What a LabelMe file holds.
 
     outlines   : one a polygon (see `polygons` for the form); labels: as many names.
     size       : (H, W) of the picture that was drawn on, or None.

@@ -13,7 +13,7 @@ from nucbook.sample import Sample
 
 
 def read_pair(image: Path, labels: Path, name: str, mpp: float | None, meta: dict[str, Any]) -> Sample:
-    """A picture and its label map, one id a nucleus.
+    """A picture and its label map, one id per nucleus.
 
     Raises UnreadableFile for broken files.
     """
@@ -23,7 +23,7 @@ def read_pair(image: Path, labels: Path, name: str, mpp: float | None, meta: dic
 def read_pair_of_mask(image: Path, mask: Path, name: str, mpp: float | None, meta: dict[str, Any]) -> Sample:
     """A picture and either its label map or its foreground mask, where nuclei do not touch.
 
-    TNBC is released as masks of two values whose 8-connected pieces are the nuclei, and
+    TNBC is released as masks of two values whose 8-connected components are the nuclei, and
     redistributed as label maps: a single value of 1 or 255 beside 0 means a mask.
     Raises UnreadableFile for broken files.
     """

@@ -23,7 +23,7 @@ def read_fold(images: Path, masks: Path, types: Path) -> list[str]:
     """
     pictures, channels, tissue = (read_npy(path, mmap_mode="r") for path in (images, masks, types))
     if pictures.ndim != 4 or pictures.shape[3] != 3:
-        raise UnreadableFile(images, f"shape {pictures.shape}, wanted (N, H, W, 3)", _AGAIN)
+        raise UnreadableFile(images, f"shape {pictures.shape}, expected (N, H, W, 3)", _AGAIN)
     if channels.shape != (*pictures.shape[:3], 6):
         raise UnreadableFile(masks, f"shape {channels.shape} for pictures {pictures.shape}", _AGAIN)
     if tissue.shape != (len(pictures),):

@@ -3,7 +3,7 @@
 From the slide glass up: a layout of epithelium, lumina, vessels and fat, nuclei placed in it
 (`architecture`), shaped and painted (`shapes`); dyes in what lies round them and their chromatin
 (`dyes`); things that look like nuclei but are none (`clutter`); the microscope and the scanner
-(`stain`). `Organ` says what tells organs apart, `Slide` what the images of one patient share
+(`stain`). `Organ` holds how organs differ, `Slide` what the images of one patient share
 (`slide`); both scatter more widely than real slides, so that a network trained here has seen worse.
 """
 

@@ -38,8 +38,8 @@ def arrange(organ: Organ, slide: Slide, rng: np.random.Generator, shape: tuple[i
     nest = field(rng, shape, slide.gland) + 0.25 * field(rng, shape, slide.gland / 3)
     glandular = slide.wall < np.inf
     more = 0.05 if slide.palisade < np.inf else -0.08
-    share = np.clip(organ.epithelium + rng.normal(more, 0.3), 0, 0.85 if glandular else 1) * (not bare)
-    epithelium = nest > (np.quantile(nest[::4, ::4], 1 - share) if share < 1 else -np.inf)
+    fraction = np.clip(organ.epithelium + rng.normal(more, 0.3), 0, 0.85 if glandular else 1) * (not bare)
+    epithelium = nest > (np.quantile(nest[::4, ::4], 1 - fraction) if fraction < 1 else -np.inf)
     if epithelium.all():  # no pixel to measure the distance from
         depth: np.ndarray = np.full(shape, 1e3, np.float32)
     else:
@@ -129,7 +129,7 @@ def _deposit(rng: np.random.Generator, shape: tuple[int, int], empty: np.ndarray
 
 
 def _ellipse(distance: np.ndarray, rng, centre, radius: float, ratio: float, wobble: np.ndarray) -> None:
-    """Lower `distance` (H, W) in place to the px from an ellipse with an uneven rim; negative inside."""
+    """Lower `distance` (H, W) in place to the px from an ellipse with an uneven boundary; negative inside."""
     reach = int(2 * radius + 12)
     r0, c0 = np.maximum(np.array(centre, int) - reach, 0)
     window = np.s_[r0 : int(centre[0]) + reach, c0 : int(centre[1]) + reach]

@@ -68,7 +68,7 @@ def _blobs(rng, shape, expected: float, radius: tuple[float, float], dark: tuple
 
 
 def _bubbles(slide: Slide, rng, layout: Layout, labels, dyes, background: float, tiles: float) -> None:
-    """Vacuoles and goblet cells: empty, the size of nuclei, a thin pink rim; a cleared nucleus is not so."""
+    """Vacuoles and goblet cells: empty, the size of nuclei, a thin pink border, which cleared nuclei lack."""
     expected = rng.exponential(12) * tiles * (rng.random() < 0.5)
     bubbles = _blobs(rng, labels.shape, expected, (2, rng.uniform(4, 16)), (0.7, 1))
     if slide.goblets:

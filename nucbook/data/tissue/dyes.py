@@ -19,12 +19,12 @@ class Territory:
 
     labels: np.ndarray  # int32, 0 = outside every nucleus
     cell: np.ndarray  # int32, label of the nearest nucleus; 0 everywhere if there is none
-    depth: np.ndarray  # float32, px to the rim of that nucleus: > 0 inside, < 0 outside
+    depth: np.ndarray  # float32, px to the boundary of that nucleus: > 0 inside, < 0 outside
 
     @staticmethod
     def of(labels: np.ndarray) -> Territory:
         """The territories of the nuclei of a label map (H, W)."""
-        """Those of a label map, int (H, W). Where two nuclei touch, the rim runs between them."""
+        """Those of a label map, int (H, W). Where two nuclei touch, the boundary runs between them."""
         inside = labels > 0
         apart = inside.astype(np.uint8)
         for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):

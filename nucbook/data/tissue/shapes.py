@@ -26,7 +26,7 @@ class Population:
     bend: float  # deviation of the sagitta / long half-axis; spindles curve
     density: float  # haematoxylin, of the slide's typical nucleus
     rim: float  # extra density at the membrane / density
-    cleared: float  # share of the inside without chromatin; vesicular nuclei 0.5 to 1
+    cleared: float  # fraction of the inside without chromatin; vesicular nuclei 0.5 to 1
     chromatin: float  # deviation of log density, clumps and grains
     nucleolus: float  # probability of at least one
     clearance: float  # free distance asked for / own radius; below 1 nuclei overlap
@@ -126,7 +126,7 @@ def paint(nuclei: Placed, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarra
 
 
 def keep_whole(labels: np.ndarray, under: np.ndarray, nuclei: Placed, smallest: int = 16) -> np.ndarray:
-    """The label map without what overlap has torn: of each covered nucleus the largest piece stays.
+    """The label map without what overlap has torn: of each covered nucleus the largest component stays.
 
     Nuclei with fewer than `smallest` pixels left are removed.
     """
@@ -137,10 +137,10 @@ def keep_whole(labels: np.ndarray, under: np.ndarray, nuclei: Placed, smallest: 
         r1, c1 = np.ceil(outline.max(0)).astype(int) + 1
         window = labels[r0:r1, c0:c1]
         mask = window == i
-        count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+        count, components, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
         if count > 2:
             largest = 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA])
-            window[mask & (pieces != largest)] = 0
+            window[mask & (components != largest)] = 0
     small = np.bincount(labels.ravel()) < smallest
     small[0] = False
     labels[small[labels]] = 0

@@ -17,18 +17,18 @@ MPP = 0.25  # µm per pixel: a 40× scan
 
 @dataclass(frozen=True)
 class Organ:
-    """What tells one organ from another. Values are medians; slides and images scatter round them."""
+    """How organs differ. Values are medians; slides and images scatter round them."""
 
     radius: float  # µm, of an epithelial nucleus as a disc
     ratio: float  # short axis / long axis of an epithelial nucleus
-    epithelium: float  # share of the area
+    epithelium: float  # fraction of the area
     glands: float  # probability that a slide's epithelium encloses lumina
     columnar: float  # probability that its nuclei stand across the basal membrane
     pitch: float  # free distance round an epithelial nucleus / its radius
     stromal: float  # fibroblast nuclei per mm² of stroma
     lymphocytes: float  # per mm² of stroma, outside their clusters
     clear: float  # probability of empty-looking cytoplasm
-    vesicular: float  # probability that nuclei are clear inside, with a dark rim
+    vesicular: float  # probability that nuclei are clear inside, with a dark boundary
     fat: float  # probability of fat cells in an image; threefold without epithelium
 
 
@@ -53,10 +53,10 @@ class Slide:
     nucleus: float  # optical density of a typical nucleus, mean of R, G, B
     cytoplasm: float  # optical density of epithelial cytoplasm
     fibre: float  # optical density of stroma
-    blue_cytoplasm: float  # share of `cytoplasm` that is haematoxylin
-    blue_fibre: float  # share of `fibre` that is haematoxylin
+    blue_cytoplasm: float  # fraction of `cytoplasm` that is haematoxylin
+    blue_fibre: float  # fraction of `fibre` that is haematoxylin
     mottled: float  # deviation of log blueness; basophilic clouds the size of nuclei
-    showing: float  # share of the surrounding dye that shows through a nucleus
+    showing: float  # fraction of the surrounding dye that shows through a nucleus
     gland: float  # px, size of an epithelial nest
     wall: float  # px, epithelium between basal membrane and lumen; inf = no lumina
     palisade: float  # px from the basal membrane within which nuclei stand; inf = anywhere
@@ -70,7 +70,7 @@ class Slide:
     fibrous: float  # deviation of log density between strands; muscle is smooth
     fibre_width: float  # px
     waviness: float  # px, sideways swing of the fibres
-    cracks: float  # share of the stroma that is torn open
+    cracks: float  # fraction of the stroma that is torn open
     hiding: float  # 0..1, how much of the surrounding dye cleared nuclei push aside
     nucleoli: float  # size of nucleoli / radius of the nucleus
     pink: float  # eosin of nucleoli / their haematoxylin
@@ -78,7 +78,7 @@ class Slide:
     coarse: float  # px, chromatin clumps
     edge: float  # px, softness of the nuclear border
     swell: float  # px by which the dye reaches over the outline: annotators cut close
-    unfocused: float  # share of nuclei above or below the focal plane
+    unfocused: float  # fraction of nuclei above or below the focal plane
     defocus: float  # px, their extra blur
 
     @staticmethod

@@ -176,7 +176,7 @@ class MaskRCNNConfig:
     epochs: Count = 15  # each as many crops as there are patches of 256² with 128 px in common; released code
     steps: Count | None = None  # optimiser steps; None = as many as `epochs` are
     optimiser: Literal["sgd", "adamw"] = "sgd"  # Sec. 3.2
-    learning_rate: Positive = 0.02  # Sec. 3.2; of SGD with 16 crops a step, fewer take their share of it
+    learning_rate: Positive = 0.02  # Sec. 3.2; of SGD with 16 crops a step, fewer take a fraction of it
     momentum: Fraction = 0.9  # of SGD, Sec. 3.2
     weight_decay: NotNegative = 1e-3  # Sec. 3.2; released code 1e-4
     warm_up: CountOrZero = 500  # steps; released code

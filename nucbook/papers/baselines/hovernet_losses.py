@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 EPSILON = 1e-3  # px, of the Dice loss; HoVer-Net's. Lin et al. print e⁻³ = 0.0498
-REACH = 2  # px, from the middle of the 5×5 kernel of gradients to its rim
+REACH = 2  # px, from the middle of the 5×5 kernel of gradients to its border
 
 
 def supervised_losses(

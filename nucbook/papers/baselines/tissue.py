@@ -34,7 +34,7 @@ def tiles(count: int, size: int, seed: int = 0) -> list[Sample]:
 
 
 def simulator() -> str:
-    """What tells one version of the simulator from another: a fingerprint of a tile of each organ."""
+    """What identifies a version of the simulator: a fingerprint of a tile of each organ."""
     return fingerprint([simulate(organ, 96).image for organ in ORGANS])
 
 

@@ -27,7 +27,7 @@ class Config:
     heads: tuple[Head, ...] = HEADS  # naive, low-resolution denoising, cross-RoI contrast; Table 2
     boundary_width: CountOrZero = 1  # cells of 14² on either side of a boundary; not stated
     boundary_weight: Fraction = 0.5  # of those cells in LRD, 1 = as the others; not stated
-    distance: CountOrZero = 4  # d, cells of 28² from a boundary that are hard to tell, Eq. 3, Fig. 4
+    distance: CountOrZero = 4  # d, cells of 28² from a boundary within which cells are hard, Eq. 3, Fig. 4
     sampled: Fraction = 0.7  # α, fraction of each set of cells, Fig. 3
     temperature: Positive = 0.7  # τ, Eq. 7; released code
     terms: Literal["four", "hard"] = "four"  # of Eq. 6; the released code has the two of boundary cells

@@ -54,7 +54,7 @@ def boundary_weights(inside: Tensor, width: int, weight: float) -> Tensor:
 
 
 class Contrast(NamedTuple):
-    """A contrastive loss, and the share of its terms that are defined: those with cells on both sides."""
+    """A contrastive loss, and the fraction of its terms that are defined: those with cells on both sides."""
 
     loss: Tensor
     defined: Tensor

@@ -37,7 +37,7 @@ def miac_loss(
     larger, but nothing moves. Nuclei shrink, and the teacher follows. Cut out by the union of both
     masks, the student is drawn to the teacher on either side.
 
-    Whether norms are sums or means the paper does not say; γ₂ = 100 fits means over its maps of 256². Here
+    Whether norms are sums or means the paper does not state; γ₂ = 100 fits means over its maps of 256². Here
     they are sums over that number of pixels, so that a nucleus weighs the same in crops of any size.
     """
     teacher = teacher.detach()

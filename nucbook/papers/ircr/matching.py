@@ -92,10 +92,10 @@ def renumbered(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def boundary(mask: np.ndarray) -> np.ndarray:
-    """The boundary of a nucleus: where Sobel's operator sees its rim, dilated by a pixel (Sec. 3.2).
+    """The boundary of a nucleus: where Sobel's operator finds its edge, dilated by a pixel (Sec. 3.2).
 
     mask : uint8 (H, W), 0 or 1.
-    Returns uint8 (H, W), 0 or 1: along a straight rim two pixels within and two without. Where the
+    Returns uint8 (H, W), 0 or 1: along a straight edge two pixels within and two without. Where the
     image ends the nucleus does not.
 
     The paper names the two operations, not their size; both are of 3×3 px.
@@ -182,10 +182,10 @@ def _masks(teacher: np.ndarray, student: np.ndarray, pairs: np.ndarray) -> tuple
     return len(pairs), nuclei, edges, (np.stack([teacher, student]) > 0) & ~matched
 
 
-def _check(teacher: np.ndarray, student: np.ndarray, wanted: str = "(H, W)"):
+def _check(teacher: np.ndarray, student: np.ndarray, expected: str = "(H, W)"):
     for name, labels in (("teacher", teacher), ("student", student)):
-        if labels.ndim != wanted.count(",") + 1:
-            raise ValueError(f"{name} is {labels.shape}, wanted {wanted}; give its label map.")
+        if labels.ndim != expected.count(",") + 1:
+            raise ValueError(f"{name} is {labels.shape}, expected {expected}; give its label map.")
         if labels.dtype.kind not in "iu":
             raise TypeError(f"{name} is {labels.dtype}, not whole numbers; decode it to a label map first.")
         if labels.min(initial=0) < 0:

@@ -6,7 +6,7 @@ scores low is taken out of the consistency loss, with its pixels.
 Open in the paper, and what is done here:
 - The bandwidth h of Eq. 4: Scott's rule, σ · N^(−1/5), for each property.
 - The scale of Eq. 5, which adds densities of different units and compares their mean with τ = 0.35:
-  each density is divided by its peak. A property then says how common its value is beside the most
+  each density is divided by its peak. A property then scores how common its value is beside the most
   common one, and τ asks for 35 % on average over the five. One property adds at most 0.2, so two at
   least must fit; of a Gaussian density 35 % is left at 1.45 standard deviations. A mean forgives: a
   straight line and a giant disc are solid, and pass where two more properties are not far off.
@@ -111,9 +111,9 @@ class Priors:
 
         rows : float (N, 5) as `properties` returns them. Raises ValueError for values that are not finite.
         """
-        shares = self.density / self.density.max(1, keepdims=True)
-        each = zip(_checked(rows).T, self.values, shares)
-        return np.column_stack([np.interp(x, table, share, left=0, right=0) for x, table, share in each])
+        heights = self.density / self.density.max(1, keepdims=True)
+        each = zip(_checked(rows).T, self.values, heights)
+        return np.column_stack([np.interp(x, table, height, left=0, right=0) for x, table, height in each])
 
 
 def _density(samples: np.ndarray, bandwidth: float, values: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def _density(samples: np.ndarray, bandwidth: float, values: np.ndarray) -> np.nd
 def _checked(rows: ArrayLike) -> np.ndarray:
     rows = np.asarray(rows, np.float64)
     if rows.ndim != 2 or rows.shape[1] != len(PROPERTIES):
-        raise ValueError(f"rows are {rows.shape}, wanted (N, 5): {', '.join(PROPERTIES)}.")
+        raise ValueError(f"rows are {rows.shape}, expected (N, 5): {', '.join(PROPERTIES)}.")
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
         raise ValueError(f"{PROPERTIES[column]} of row {row} is {rows[row, column]}; leave that nucleus out.")

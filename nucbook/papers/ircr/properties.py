@@ -15,7 +15,7 @@ from skimage.color import hed_from_rgb
 
 PROPERTIES = ("area", "solidity", "circularity", "haematoxylin", "extent")
 
-# What a grey level of red, green and blue says of haematoxylin: float32 (1, 256, 3), optical density.
+# What a grey level of red, green and blue adds to haematoxylin: float32 (1, 256, 3), optical density.
 _DENSITY = -np.log10(np.maximum(np.arange(256), 1) / 255)[None, :, None] * hed_from_rgb[:, 0]
 _DENSITY = _DENSITY.astype(np.float32)
 
@@ -26,11 +26,11 @@ def properties(labels: np.ndarray, image: np.ndarray, mpp: float = 0.25) -> np.n
     labels : int (H, W), 0 = background, ids need not be contiguous; image : uint8 (H, W, 3), RGB.
     mpp    : µm per pixel; 0.25 is a 40× scan.
 
-    Returns float64 (N, 5), a row a nucleus in the order of the ids, columns as in `PROPERTIES`:
+    Returns float64 (N, 5), one row per nucleus in the order of the ids, columns as in `PROPERTIES`:
     area         : µm², so that scans of 20× and 40× can be mixed.
     solidity     : its pixels / those whose centre lies in the convex hull of its centres, in (0, 1].
     circularity  : 4π · area / perimeter², Crofton's perimeter in four directions, with holes and the
-                   rim of the image. 1 for a large disc, less for what is long or ragged; of a few
+                   border of the image. 1 for a large disc, less for what is long or ragged; of a few
                    pixels the perimeter is too short (one pixel: 1.75).
     haematoxylin : mean over its pixels, optical density (log10), of Ruifrok and Johnston's stain (2001);
                    less than none counts as none.
@@ -117,10 +117,14 @@ def _hull_pixels(ends: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 def _check(labels: np.ndarray, image: np.ndarray, mpp: float):
     if labels.ndim != 2 or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
-        wanted = "wanted (H, W) of whole numbers from 0 on; pass them through nucbook.sample.to_instances."
-        raise ValueError(f"labels are {labels.dtype} {labels.shape}, {wanted}")
+        expected = (
+            "expected (H, W) of whole numbers from 0 on; pass them through nucbook.sample.to_instances."
+        )
+        raise ValueError(f"labels are {labels.dtype} {labels.shape}, {expected}")
     if image.dtype != np.uint8 or image.shape != (*labels.shape, 3):
-        wanted = f"wanted uint8 {(*labels.shape, 3)} as its labels; pass it through nucbook.sample.to_rgb."
-        raise ValueError(f"image is {image.dtype} {image.shape}, {wanted}")
+        expected = (
+            f"expected uint8 {(*labels.shape, 3)} as its labels; pass it through nucbook.sample.to_rgb."
+        )
+        raise ValueError(f"image is {image.dtype} {image.shape}, {expected}")
     if not 0 < mpp < np.inf:
         raise ValueError(f"mpp is {mpp}; give micrometres per pixel, as 0.25 for a 40× scan.")

@@ -67,7 +67,7 @@ def _table(name: str, caption: str, *rows: Row) -> Table:
 
 TABLES = {
     "2": _table(
-        "2", "What patches without labels add, on four data sets at four shares of labels.", *_compared()
+        "2", "What patches without labels add, on four data sets at four label fractions.", *_compared()
     ),
     "3": _table(
         "3",

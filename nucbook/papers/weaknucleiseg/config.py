@@ -25,7 +25,7 @@ class Config:
 
     supervision: Literal["points", "masks"] = "points"  # what is learnt from; masks for the row Fully
     jitter: NotNegative = 0.0  # px, how far points are off; studied here, the paper's future work
-    missing: Fraction = 0.0  # share of nuclei without a point; the same
+    missing: Fraction = 0.0  # fraction of nuclei without a point; the same
     colour: Literal["as is", "varied", "normalised"] = as_before("as is")  # of images; not stated
     features: Literal["adaptive", "qu"] = "adaptive"  # for k-means: Sec. 2.2, or the baseline's
     colour_weight: Positive = 0.2  # λ, Sec. 3.2

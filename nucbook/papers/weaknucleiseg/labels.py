@@ -43,15 +43,15 @@ def disturbed(
 
     points  : float (N, 2); shape : (H, W) of the image, pixels.
     jitter  : px, standard deviation of a Gaussian on row and on column; a point stays in the image.
-    missing : share of the points left out, chosen without replacement.
+    missing : fraction of the points left out, chosen without replacement.
     Returns float64 (M, 2) in the order of `points`, M = N − round(missing · N). One seed makes one
     annotator: with more jitter each point goes further the same way, with more missing the points
     that were missing still are.
-    Raises ValueError for a negative jitter or a share outside [0, 1].
+    Raises ValueError for a negative jitter or a fraction outside [0, 1].
     """
     points = _checked(points, shape)
     if not (0 <= jitter < np.inf and 0 <= missing <= 1):
-        raise ValueError(f"jitter {jitter} px, missing {missing}? Give px >= 0 and a share in [0, 1].")
+        raise ValueError(f"jitter {jitter} px, missing {missing}? Give px >= 0 and a fraction in [0, 1].")
     noise, order = rng.normal(size=points.shape), rng.permutation(len(points))
     kept = np.sort(order[round(missing * len(points)) :])
     moved = points + jitter * noise
@@ -176,7 +176,7 @@ def _clusters(features: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _cleaned(nuclei: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Each cell's share of a mask closed, filled and shrunk, in the window that it can reach."""
+    """Each cell's part of a mask closed, filled and shrunk, in the window that it can reach."""
     out = np.zeros_like(nuclei)
     margin = GROW + 1  # a ring of zeros: what is eroded sees its own end
     for i, box in enumerate(ndimage.find_objects(cells), start=1):
@@ -244,7 +244,7 @@ def _checked(points: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
     points = np.asarray(points, np.float64)
     points = points if points.size else points.reshape(0, 2)
     if points.shape[1:] != (2,):
-        raise ValueError(f"points are {points.shape}, wanted (N, 2): row and column of each.")
+        raise ValueError(f"points are {points.shape}, expected (N, 2): row and column of each.")
     within = inside(points, shape)
     if not within.all():
         row, column = points[~within][0]

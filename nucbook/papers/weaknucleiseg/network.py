@@ -40,7 +40,7 @@ class EmbeddingNet(nn.Module):
     Takes images in [0, 1], float (B, 3, H, W), of the size of the crops it learns from; returns embeddings
     (B, channels, H, W).
 
-    Two nuclei that look alike can only be told apart by where they lie, so the first layer mixes each
+    Two nuclei that look alike differ only in where they lie, so the first layer mixes each
     pixel's place in the window into its colour.
     """
 

@@ -85,8 +85,8 @@ TABLES = {
         _row("SPN+IEN", "exact"),
         *(_row(f"points {px} px off", f"off-{px}", jitter=px) for px in (2.0, 4.0, 8.0)),
         *(
-            _row(f"{share:.0%} of points missing", f"missing-{share:.0%}".rstrip("%"), missing=share)
-            for share in (0.1, 0.3, 0.5)
+            _row(f"{fraction:.0%} of points missing", f"missing-{fraction:.0%}".rstrip("%"), missing=fraction)
+            for fraction in (0.1, 0.3, 0.5)
         ),
     ),
 }

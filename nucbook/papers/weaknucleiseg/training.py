@@ -122,7 +122,7 @@ def semantic(
 def pseudo_instances(
     runner: StageRunner, config: Config, samples: Sequence[Sample], spn: Mapping[str, Tensor]
 ) -> list[np.ndarray]:
-    """What SPN finds in the samples it learnt from, one region a point; or the masks."""
+    """What SPN finds in the samples it learnt from, one region per point; or the masks."""
     if config.supervision == "masks":
         return [label.mask_labels(sample.label_map) for sample in samples]
     network = SemanticNet(config.encoder, config.levels)
@@ -221,7 +221,7 @@ def _learnt(
 
 
 def clicked(config: Config, samples: Sequence[Sample], seed: int) -> list[np.ndarray]:
-    """The points of each sample as its annotator gave them: `jitter` px off, a share `missing`.
+    """The points of each sample as its annotator gave them: `jitter` px off, a fraction `missing`.
 
     Raises InvalidSample for a sample without points and without masks.
     """

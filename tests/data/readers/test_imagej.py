@@ -65,7 +65,9 @@ def test_broken_zips_are_named(tmp_path):
 
 def test_a_bundle_without_its_picture(tmp_path):
     outlines = {"RoiSet.zip": roi_zip(boxes())}
-    with pytest.raises(UnreadableFile, match=r"b\.zip: 0 pictures and 1 zips of outlines in it, wanted one"):
+    with pytest.raises(
+        UnreadableFile, match=r"b\.zip: 0 pictures and 1 zips of outlines in it, expected one"
+    ):
         read_bundle(zipped(tmp_path / "b.zip", outlines), "a", 0.25, {})
     with pytest.raises(UnreadableFile, match=r"c\.zip.i\.tif: no intact picture"):
         read_bundle(zipped(tmp_path / "c.zip", {"i.tif": b"II*", **outlines}), "a", 0.25, {})

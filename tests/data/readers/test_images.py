@@ -118,7 +118,7 @@ def test_text_and_folders_are_refused(tmp_path):
 def test_several_pictures_in_one_file_are_refused(tmp_path):
     pages = [Image.fromarray(IMAGE)] * 3
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    with pytest.raises(UnreadableFile, match=r"a\.tif: it holds 3 pictures; save one picture a file\."):
+    with pytest.raises(UnreadableFile, match=r"a\.tif: it holds 3 pictures; save one picture per file\."):
         read_array(tmp_path / "a.tif")
 
 

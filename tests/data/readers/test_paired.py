@@ -20,13 +20,13 @@ IMAGE, LABELS = tile()
         np.repeat(((LABELS > 0) * np.uint8(255))[..., None], 3, axis=2),
     ],
 )
-def test_pieces_of_a_mask_become_nuclei(tmp_path, mask):
+def test_components_of_a_mask_become_nuclei(tmp_path, mask):
     sample = read_pair_of_mask(save(tmp_path / "i.png", IMAGE), save(tmp_path / "m.png", mask), "a", 0.25, {})
     assert np.array_equal(sample.instances, LABELS)  # rectangles in scan order
     assert sample.instances.dtype == np.int32
 
 
-def test_pieces_that_touch_at_a_corner_are_one(tmp_path):
+def test_components_that_touch_at_a_corner_are_one(tmp_path):
     mask = np.zeros(LABELS.shape, np.uint8)
     mask[2:4, 2:4] = mask[4:6, 4:6] = 255
     sample = read_pair_of_mask(save(tmp_path / "i.png", IMAGE), save(tmp_path / "m.png", mask), "a", 0.25, {})

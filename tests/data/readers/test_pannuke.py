@@ -55,7 +55,7 @@ def test_shapes_that_do_not_fit_are_named(fold):
     with pytest.raises(UnreadableFile, match=r"masks\.npy: shape \(2, 8, 8, 6\) for pictures \(2, 24"):
         read_fold(*fold)
     np.save(fold[0], np.zeros((2, 8, 8)))
-    with pytest.raises(UnreadableFile, match=r"images\.npy: shape \(2, 8, 8\), wanted \(N, H, W, 3\)"):
+    with pytest.raises(UnreadableFile, match=r"images\.npy: shape \(2, 8, 8\), expected \(N, H, W, 3\)"):
         read_fold(*fold)
 
 

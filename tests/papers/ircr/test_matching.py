@@ -196,9 +196,9 @@ def test_refusals():
     labels = squares((2, 2))
     with pytest.raises(ValueError, match=r"teacher is \(24, 40\), student \(40, 24\); give both maps"):
         match(labels, labels.T)
-    with pytest.raises(ValueError, match=r"student is \(1, 24, 40\), wanted \(H, W\); give its label map"):
+    with pytest.raises(ValueError, match=r"student is \(1, 24, 40\), expected \(H, W\); give its label map"):
         match(labels, labels[None])
-    with pytest.raises(ValueError, match=r"teacher is \(24, 40\), wanted \(B, H, W\)"):
+    with pytest.raises(ValueError, match=r"teacher is \(24, 40\), expected \(B, H, W\)"):
         match_batch(labels, labels)
     with pytest.raises(TypeError, match="teacher is float64, not whole numbers; decode it"):
         match(labels / 2, labels)

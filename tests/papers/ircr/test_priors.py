@@ -398,7 +398,7 @@ def test_values_without_a_density_are_refused(fitted):
     for call in (Priors.fit_properties, fitted.likelihoods):
         with pytest.raises(ValueError, match="circularity of row 7 is nan; leave that nucleus out"):
             call(rows)
-        with pytest.raises(ValueError, match=r"rows are \(30, 4\), wanted \(N, 5\): area, solidity"):
+        with pytest.raises(ValueError, match=r"rows are \(30, 4\), expected \(N, 5\): area, solidity"):
             call(rows[:, 1:])
     rows[:, 2] = 0.5
     with pytest.raises(ValueError, match=r"circularity is 0.5 in all nuclei: no density; add other images"):
@@ -407,11 +407,13 @@ def test_values_without_a_density_are_refused(fitted):
 
 def test_other_refusals(fitted):
     labels, image = np.ones((4, 5), np.int32), np.zeros((4, 5, 3), np.uint8)
-    with pytest.raises(ValueError, match=r"labels are float64 \(4, 5\), wanted .*to_instances"):
+    with pytest.raises(ValueError, match=r"labels are float64 \(4, 5\), expected .*to_instances"):
         fitted.score(labels * 1.0, image)
-    with pytest.raises(ValueError, match=r"labels are int32 \(4, 5\), wanted .* from 0 on"):
+    with pytest.raises(ValueError, match=r"labels are int32 \(4, 5\), expected .* from 0 on"):
         fitted.score(-labels, image)
-    with pytest.raises(ValueError, match=r"image is float64 \(4, 5, 3\), wanted uint8 \(4, 5, 3\) .*to_rgb"):
+    with pytest.raises(
+        ValueError, match=r"image is float64 \(4, 5, 3\), expected uint8 \(4, 5, 3\) .*to_rgb"
+    ):
         fitted.score(labels, image / 255)
     with pytest.raises(ValueError, match=r"image is uint8 \(5, 4, 3\)"):
         fitted.score(labels, image.transpose(1, 0, 2))

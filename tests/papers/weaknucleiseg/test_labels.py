@@ -74,7 +74,7 @@ def test_one_seed_is_one_annotator():
 def test_annotators_that_cannot_be():
     rng = np.random.default_rng(0)
     for errors in ({"jitter": -1}, {"jitter": np.inf}, {"missing": 1.5}, {"missing": np.nan}):
-        with pytest.raises(ValueError, match=r"Give px >= 0 and a share in \[0, 1\]"):
+        with pytest.raises(ValueError, match=r"Give px >= 0 and a fraction in \[0, 1\]"):
             labels.disturbed([[1, 1]], (5, 5), rng, **errors)
 
 
@@ -364,7 +364,7 @@ def test_a_point_outside_is_refused(point, shown):
 
 
 def test_other_refusals():
-    with pytest.raises(ValueError, match=r"points are \(2, 3\), wanted \(N, 2\)"):
+    with pytest.raises(ValueError, match=r"points are \(2, 3\), expected \(N, 2\)"):
         labels.voronoi_labels(np.zeros((2, 3)), (5, 5))
     with pytest.raises(ValueError, match="features are not finite everywhere"):
         labels.cluster_labels(np.full((5, 5, 4), np.nan), [[1, 1]])

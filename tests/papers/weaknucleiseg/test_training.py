@@ -128,16 +128,16 @@ def test_a_saved_segmenter_says_the_same(samples, tmp_path):
 # -- the weights that are kept ------------------------------------------------------------------
 
 
-def test_best_keeps_what_its_judge_liked_best():
+def test_best_keeps_the_weights_with_the_best_score():
     network = nn.Linear(1, 1, bias=False)
     best = copy.deepcopy(network)
-    keeper = Best("net", judge=lambda net: -abs(float(net.weight.detach()) - 3), every=2)
+    keeper = Best("net", score=lambda net: -abs(float(net.weight.detach()) - 3), every=2)
     kept = []
     for step, weight in enumerate([9.0, 1.0, 3.0, 2.0, 3.0, 7.0, 0.0, 2.5]):
         with torch.no_grad():
             network.weight.fill_(weight)
         if step == 4:  # a resumed run has a new keeper
-            keeper = Best("net", keeper.judge, 2)
+            keeper = Best("net", keeper.score, 2)
         keeper.update(best, network, step)
         kept.append(float(best.weight.detach()))
     assert kept[1::2] == [1.0, 2.0, 2.0, 2.5]

@@ -31,8 +31,13 @@ def test_a_method_of_ones_own_in_one_script(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert re.match(r"\d+ nuclei\n", done.stdout)
-    assert all(word in done.stdout for word in ("Mine", "Classical", "AJI", "no measurement on slides"))
+    assert all(
+        word in done.stdout for word in ("Mine", "Otsu + watershed", "AJI", "no measurement on slides")
+    )
     assert json.loads((tmp_path / "mine" / "model.json").read_text())["method"] == "mine"
     lines = [json.loads(line) for line in (tmp_path / "mine.jsonl").read_text().splitlines()]
-    assert {line["row"]: line["data"] for line in lines} == {"Mine": "simulated", "Classical": "simulated"}
+    assert {line["row"]: line["data"] for line in lines} == {
+        "Mine": "simulated",
+        "Otsu + watershed": "simulated",
+    }
     assert all(line["metrics"]["aji"] > 0 for line in lines)

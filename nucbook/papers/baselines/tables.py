@@ -19,7 +19,7 @@ TABLES = {
         caption="No labels, simulated labels and all labels of the 12 Kumar training images, on the test "
         "images of three data sets.",
         rows=(
-            _row("Classical", "classical", "classical", labels="none"),
+            _row("Otsu + watershed", "classical", "classical", labels="none"),
             _row("U-Net, simulated tissue only", "tissue", "tissue", labels="none"),
             _row("U-Net, from scratch", "unet", "scratch", init="scratch"),
             _row("U-Net, from simulated tissue", "unet", "from-tissue", init="tissue"),

@@ -41,7 +41,7 @@ TABLES = {
     "2": _table(
         "2",
         "What adaptive labels and the second network add, on the 14 test images of MultiOrgan.",
-        Row("Classical", "classical", "kumar", labels="none", alias="classical"),
+        Row("Otsu + watershed", "classical", "kumar", labels="none", alias="classical"),
         Row("U-Net, from scratch", "unet", "kumar", changes={"init": "scratch"}, alias="unet"),
         _row("Fully", "fully", labels="masks", supervision="masks"),
         _row("Baseline (Qu et al. labels)", "baseline", features="qu", **COMPONENTS),

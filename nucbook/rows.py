@@ -61,6 +61,7 @@ class Column:
     side    : px, of the image whose forward pass "flops" counts.
     patch   : px; the mean over patches of this side, half of it in common, each segmented alone and compared
               with its part of the truth, as papers do that cut their test images. 0 = whole images.
+    printed : how `published.csv` calls it, where the table here has another name for it.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Column:
     against: str = ""
     side: int = 256
     patch: int = 0
+    printed: str = ""
 
     @property
     def stored(self) -> str:
@@ -84,7 +86,7 @@ class Table:
 
     paper, name : as in `published.csv` ("ircr", "2").
     caption     : what is compared, one sentence.
-    columns     : {published metric: Column, or the key of one}.
+    columns     : {published metric, or our name of it: Column, or the key of one}.
     spelled     : {our name of a data set: the paper's}, where they differ.
     unit        : of the columns that are given by their key alone.
     test        : {data set: part it is measured on}, where that is not "test".

@@ -38,16 +38,17 @@ def compare(
     index = _index(table, theirs, ours)
     columns: dict[tuple[str, str], pd.Series] = {}
     for metric, column in table.columns.items():
-        says = theirs[theirs.metric == metric].set_index(CELL)[["value", "std"]].reindex(index)
+        own = theirs[theirs.metric == (column.printed or metric)]
+        values = own.set_index(CELL)[["value", "std"]].reindex(index)
         found = _cells(ours, column).reindex(index)
         columns |= {
-            (metric, "published"): says["value"],
-            (metric, "published std"): says["std"],
+            (metric, "published"): values["value"],
+            (metric, "published std"): values["std"],
             (metric, "measured"): found["mean"],
             (metric, "std"): found["std"],
             (metric, "runs"): found["count"].fillna(0),
             (metric, "older"): ours.groupby(CELL)["older"].sum().reindex(index).fillna(0),
-            (metric, "difference"): found["mean"] - says["value"],
+            (metric, "difference"): found["mean"] - values["value"],
         }
     return pd.DataFrame(columns, index=index)
 

@@ -98,6 +98,15 @@ def test_runs_of_what_a_row_was_are_marked_older_until_it_is_run_again(toys):
     assert (numbers.runs, numbers.older) == (2, 0)
 
 
+def test_a_column_under_a_name_of_ours_stands_beside_what_is_printed(toys):
+    columns = {"AJI-Qu": Column("aji_qu", printed="AJI"), "AJI (Kumar)": "aji"}
+    table = replace(toys.TABLES["2"], columns=columns)
+    row = compare(table).loc["SPN", "MultiOrgan", "points"]
+    assert row["AJI-Qu"].published == 0.4754
+    assert math.isnan(row["AJI (Kumar)"].published)
+    assert "AJI-Qu published" in markdown(table)
+
+
 def test_columns_of_some_images_with_a_unit_of_their_own_and_p_values(toys):
     plain = toys.TABLES["2"]
     columns = {

@@ -63,7 +63,8 @@ def test_every_declared_table_can_be_addressed():
         for name, table in tables.tables_of(paper).items():
             assert (table.paper, table.name) == (paper, name)
             theirs = printed[(printed.paper == paper) & (printed.table == name)]
-            assert set(table.columns) >= set(theirs.metric)
+            printed_as = {column.printed or name for name, column in table.columns.items()}
+            assert printed_as >= set(theirs.metric)
             for row in table.rows:
                 assert config_of(row.method).quick() is not None
                 assert tables.select(table, [row.alias or row.name])[0].name == row.name

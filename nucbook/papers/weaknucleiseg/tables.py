@@ -6,12 +6,18 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from nucbook.rows import Row, Table
+from nucbook.rows import Column, Row, Table
 
 # SPN alone: connected components of its foreground.
 COMPONENTS: dict[str, Any] = {"grouping": "components", "threshold": 0.5}
 FOLDS = json.loads(files(__package__).joinpath("folds.json").read_text(encoding="utf-8"))
-COLUMNS = {"IoU": "iou", "F1": "dice", "Dice_obj": "object_dice", "AJI": "aji_qu", "AJI (Kumar)": "aji"}
+COLUMNS: dict[str, Column | str] = {
+    "IoU": "iou",
+    "F1": "dice",
+    "Dice_obj": "object_dice",
+    "AJI-Qu": Column("aji_qu", printed="AJI"),
+    "AJI (Kumar)": "aji",
+}
 COLOURS = ("as is", "varied", "normalised")
 SPELLED = {"kumar": "MultiOrgan", "tnbc": "TNBC"}
 

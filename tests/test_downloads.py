@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 URL = "https://example.org/somebody/nucbook"
 
@@ -32,6 +34,12 @@ def test_the_cell_comes_first_and_once(downloads, chapter):
     first, *others = notebook.cells
     assert f'%pip install -q "git+{URL}@main"' in first.source
     assert [cell.source for cell in others] == ["# β", "import nucbook"]
+
+
+def test_no_button_opens_a_notebook_where_nothing_installs_nucbook():
+    """Colab would take the repository's notebook, without the cell; Binder installs requirements.txt."""
+    config = yaml.safe_load((Path(__file__).parent.parent / "_config.yml").read_text(encoding="utf-8"))
+    assert [key for key in config["launch_buttons"] if key.endswith("_url")] == ["binderhub_url"]
 
 
 def test_without_an_address_the_cell_says_what_is_missing(downloads, chapter):

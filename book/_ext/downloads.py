@@ -1,7 +1,8 @@
 """A chapter that a reader downloads begins with a cell that installs nucbook where it is missing.
 
-The notebooks of the repository, and their pages, stay without it: there the library is. Without the address
-of the repository in `_config.yml` the cell can only say what is missing.
+The notebooks of the repository, and their pages, stay without it: there the library is. So no button opens
+them on Colab, which would take the repository's notebook and not find the library. Without the address of the
+repository in `_config.yml` the cell can only say what is missing.
 """
 
 from __future__ import annotations

@@ -35,12 +35,6 @@ LITERAL = re.compile(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?\b")
 SENTENCE = re.compile(r"(?<=[.:;!?)])\s+(?=[A-Z(*`])")
 SOURCE = re.compile(r"\{cite|\b(?:Table|Eqs?\.|Sec\.|Fig\.)\s*[\dIVX]|released code")
 OPEN = re.compile(r"\*(?:Paper|Code|Here):\*")  # an entry of what a paper leaves open names its source
-NOT_YET = {  # of runs that are not stored, or of the paper without its table's number
-    "book/bass/tables.ipynb": "0.001 0.03 0.38 0.3 0.6 0.4 12.2 9.6 8.1 9.9 14.8 7.8 4.1 4.5",
-    "book/bass/training.ipynb": (
-        "0.02 0.1 0.36 0.29 0.33 0.32 0.21 0.35 0.19 0.795 0.789 0.798 0.475 0.467 0.477"
-    ),
-}
 BENCHMARKS = ROOT / "benchmarks" / "README.md"
 
 
@@ -126,8 +120,7 @@ def chapter(page: Path) -> tuple[str, set[float]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_number_in_prose_has_a_source(page):
-    allowed = NOT_YET.get(page.relative_to(ROOT).as_posix(), "").split()
-    assert [found for found in typed(*chapter(page)) if found.split(":")[0] not in allowed] == []
+    assert typed(*chapter(page)) == []
 
 
 @pytest.mark.parametrize(

@@ -126,14 +126,30 @@ class Results:
         the row, or the method, has changed since. A line without a time comes before those with one, and
         of the same time the last in the file stands.
         """
-        cells: dict[tuple, dict[str, Any]] = {}
-        for line in self.lines():
-            cell = tuple(line[key] for key in CELL)
-            if cell not in cells or (line["time"] or "") >= (cells[cell]["time"] or ""):
-                cells[cell] = line
+        lines = self.lines()
         plain = [key for key in KEYS if key != "metrics"]
-        rows = [{**{key: line[key] for key in plain}, **line["metrics"]} for line in cells.values()]
+        rows = [
+            {**{key: line[key] for key in plain}, **line["metrics"]}
+            for line in map(lines.__getitem__, _standing(lines))
+        ]
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=plain)
+
+    def prune(self, table: str) -> int:
+        """Drop the lines of a table that `frame` leaves out: measured again later. Returns how many."""
+        if not self.path.exists():
+            return 0
+        with FileLock(f"{self.path}.lock"):
+            lines, texts = self._whole_lines(), self._read().texts
+            standing = set(_standing(lines))
+            kept = [i for i, line in enumerate(lines) if i in standing or line["table"] != table]
+            self._write([texts[i] for i in kept])
+        return len(lines) - len(kept)
+
+    def _write(self, texts: Sequence[bytes]):
+        """Under the lock: these lines in place of all."""
+        aside = self.path.with_name(f"{self.path.name}.writing")
+        aside.write_bytes(b"".join(text + b"\n" for text in texts))
+        os.replace(aside, self.path)
 
     def _whole_lines(self) -> list[dict[str, Any]]:
         """Under the lock: all lines, after a torn last one was set aside."""
@@ -143,9 +159,7 @@ class Results:
                 found.torn
             )
         if found.torn or not found.ended:
-            aside = self.path.with_name(f"{self.path.name}.writing")
-            aside.write_bytes(b"".join(text + b"\n" for text in found.texts))
-            os.replace(aside, self.path)
+            self._write(found.texts)
         return found.lines
 
     def _read(self) -> _Found:
@@ -167,6 +181,16 @@ class _Found(NamedTuple):
     texts: list[bytes]  # the same, as they stand in the file
     torn: bytes  # a last line that is none, or nothing
     ended: bool  # whether the file ends with a line's end
+
+
+def _standing(lines: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Which lines stand: of each cell the one of the latest training."""
+    cells: dict[tuple, int] = {}
+    for i, line in enumerate(lines):
+        cell = tuple(line[key] for key in CELL)
+        if cell not in cells or (line["time"] or "") >= (lines[cells[cell]]["time"] or ""):
+            cells[cell] = i
+    return list(cells.values())
 
 
 def _is_line(text: bytes) -> bool:

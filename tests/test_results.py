@@ -109,6 +109,26 @@ def test_lines_from_before_provenance_was_recorded_come_first(results):
     assert len(results.lines()) == 5
 
 
+def test_pruning_drops_what_was_measured_again_and_nothing_else(results):
+    assert results.prune("2") == 0
+    results.append(line(run="old"))
+    results.append(line(run="old", seed=1))
+    results.append(line(run="old", table="3"))
+    results.append(line(run="new", time="2026-04-01T00:00:00+00:00"))
+    results.append(line(run="new", table="3", time="2026-04-01T00:00:00+00:00"))
+    read = lambda: sorted(map(str, results.frame().to_dict("records")))
+    before = read()
+    assert results.prune("2") == 1
+    assert read() == before
+    assert [(own["run"], own["seed"], own["table"]) for own in results.lines()] == [
+        ("old", 1, "2"),
+        ("old", 0, "3"),
+        ("new", 0, "2"),
+        ("new", 0, "3"),
+    ]
+    assert results.prune("2") == 0
+
+
 def test_numbers_of_numpy_and_nan_are_kept(results):
     results.append(line(metrics={"dice": np.float32(0.5), "aji": float("nan")}, images=np.int64(3)))
     assert "NaN" not in results.path.read_text()

@@ -35,6 +35,9 @@ def table(
         bool,
         typer.Option("--verify", help="Train again without the cache, and hold it against what is stored."),
     ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop runs that were measured again later; run nothing.")
+    ] = False,
     dirty: Annotated[
         bool,
         typer.Option(
@@ -56,6 +59,11 @@ def table(
             typer.echo(report.listed(wanted, profile, rows=rows, labels=labels))
         elif show:
             typer.echo(report.printed(wanted, profile, rows=rows, labels=labels))
+        elif prune:
+            from nucbook.results import Results
+
+            file = Results(wanted.paper)
+            typer.echo(f"{file.path}: {file.prune(wanted.name)} lines dropped.")
         elif dry_run:
             typer.echo(report.dry_run(wanted, rows, chosen, profile, pairs(changes), labels))
         elif verify:

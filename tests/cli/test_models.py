@@ -250,6 +250,15 @@ def test_tables_are_listed_and_shown_without_running(tmp_path, monkeypatch):
     assert shown.output.strip() == "nothing is stored of baselines/slides at profile short."
 
 
+def test_runs_that_were_measured_again_can_be_dropped(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUCBOOK_RESULTS", str(tmp_path))
+    stored = Path(__file__).parents[2] / "results" / "bass.jsonl"
+    twice = [line for line in stored.read_text().splitlines() if '"quick"' in line][:1] * 2
+    (tmp_path / "bass.jsonl").write_text("\n".join(twice) + "\n")
+    assert "1 lines dropped" in call("table", "bass/readings", "--prune").output
+    assert (tmp_path / "bass.jsonl").read_text().splitlines() == twice[:1]
+
+
 def test_a_table_without_its_data_says_so_once(tmp_path, monkeypatch):
     monkeypatch.setenv("NUCBOOK_DATA", str(tmp_path))
     monkeypatch.setenv("NUCBOOK_RESULTS", str(tmp_path / "results"))

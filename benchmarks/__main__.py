@@ -28,6 +28,7 @@ NAMES = (
     "precision",
     "hovernet",
     "bass",
+    "selection",
     "slide",
     "datasets",
 )

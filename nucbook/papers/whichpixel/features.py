@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tqdm.auto import tqdm
 
 from nucbook.networks.encoder import build_encoder, initialise, weights_identity
 from nucbook.sample import Sample
@@ -230,7 +231,7 @@ def described(
     crops = torch.cat([tensor(cut(*each)) for each in some.tolist()])
     net = build(network, crops.cpu(), runner.seed).to(device())
     assert runner.here is not None
-    for number, sample in enumerate(samples):
+    for number, sample in enumerate(tqdm(samples, "images described", disable=not runner.progress)):
         file = _file(runner.here, number)
         if agreed(file.exists()):
             continue

@@ -229,7 +229,7 @@ def test_a_broken_off_stage_goes_on_with_the_next_image(tmp_path):
 
 
 def test_a_time_limit_stops_between_two_images(tmp_path):
-    runner = StageRunner(folder=tmp_path, minutes=0, stage="described", here=tmp_path)
+    runner = StageRunner(folder=tmp_path, minutes=0, progress=False, stage="described", here=tmp_path)
     with pytest.raises(OutOfTime, match="time limit came after 0 images of described; the same call goes on"):
         described(runner, CONFIG, [Sample(noise(40, 30), name="a")], "colour", None)
 

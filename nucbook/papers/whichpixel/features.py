@@ -5,8 +5,8 @@ sub-windows. There are two such features, and not one with its approximation:
 
 exact : the paper's. Each window and each sub-window goes through the network by itself. A window of 256 px
         has 8² cells, a sub-window 4²; those at its border see the network's zeros in place of tissue.
-dense : each image goes through the network once, and a window is the mean of the cells that it covers, a
-        cell that it cuts counting by the fraction covered. Its cells have seen the tissue beside the window.
+dense : each image goes through the network once, and a window is the mean of the map over its area, where the
+        map is linear between the centres of cells. Its cells have seen the tissue beside the window.
 
 `benchmarks/selection.py` measures how far they agree.
 """
@@ -44,8 +44,6 @@ CALIBRATED_ON = 32  # windows that fix the normalisation of a network of random 
 
 def windows(samples: Sequence[Sample], size: int, stride: int) -> np.ndarray:
     """int32 (N, 3): image, row and column of all windows of `size` px, `stride` px apart, row by row.
-
-    Fewer pixels than a stride remain below the last ones and on their right.
 
     Raises ValueError for an odd size, whose quarters are not whole pixels, no samples, and an image smaller
     than a window.
@@ -147,8 +145,10 @@ def describe(
     stride: Any = network.stride
     with torch.inference_mode():
         if features == "dense":
-            cells = network(tensor(padded(image, stride)))[-1][0].cpu()
-            whole, own = pooled(cells, corners, size, stride), pooled(cells, parts, half, stride)
+            cells = network(tensor(padded(image, stride)))[-1].cpu()
+            if stride > 1:  # else windows off the grid of cells, means of more of them, would vary less
+                cells, stride = F.interpolate(cells, scale_factor=2, mode="bilinear"), stride // 2
+            whole, own = pooled(cells[0], corners, size, stride), pooled(cells[0], parts, half, stride)
         else:
             if half % stride:
                 raise ValueError(

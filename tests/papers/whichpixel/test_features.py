@@ -8,6 +8,8 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nucbook.networks.encoder import build_encoder, initialise
 from nucbook.papers.whichpixel.config import Selection
@@ -107,9 +109,30 @@ def test_dense_sees_the_image_once_and_its_border_mirrored():
     mirrored = np.concatenate([image, image[:-7:-1]])  # 96 = 3 cells
     with torch.inference_mode():
         cells = network(torch.from_numpy(mirrored).permute(2, 0, 1)[None] / 255)[-1][0]
-    np.testing.assert_allclose(found[0, 0], cells[:, :2].mean((1, 2)), atol=1e-2)
-    last = (cells[:, 0] * 6 / 32 + cells[:, 1] + cells[:, 2] * 26 / 32).mean(1) / 2
-    np.testing.assert_allclose(found[1, 0], last, atol=1e-2)
+    rows = cells.mean(2)  # of two columns that a window covers, each counts half
+    first, middle, last = rows.T
+    half_cells = [first, 0.75 * first + 0.25 * middle, 0.25 * first + 0.75 * middle]
+    half_cells += [0.75 * middle + 0.25 * last, 0.25 * middle + 0.75 * last, last]
+    np.testing.assert_allclose(found[0, 0], sum(half_cells[:4]) / 4, atol=1e-2)
+    off = 0.375 * half_cells[1] + sum(half_cells[2:5]) + 0.625 * half_cells[5]  # from 26 px on, 10 in a half
+    np.testing.assert_allclose(found[1, 0], off / 4, atol=1e-2)
+
+
+class Blocks(nn.Module):
+    """The mean colour of each 32² px, for a network of that stride."""
+
+    stride = 32
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [F.avg_pool2d(image, self.stride)]
+
+
+def test_windows_vary_as_much_off_the_grid_of_cells_as_on_it():
+    """Else those half a cell off, means of more cells, would lie nearer to every centre, and be picked."""
+    image = noise(40, 40).repeat(32, 0).repeat(32, 1)
+    corners = np.array([(row, column) for row in range(32, 1152, 64) for column in range(32, 1152, 64)])
+    on, off = (describe(Blocks(), image, corners + by, 64, "dense")[:, 0].std(0).mean() for by in (0, 16))
+    assert off / on == pytest.approx(1, abs=0.1)
 
 
 def test_windows_of_no_whole_cells_are_refused_by_exact_alone():

@@ -141,7 +141,8 @@ def generator_step(models: Models, batch: Round, config: GAN) -> dict[str, Tenso
         losses[f"watched/{component}" if deaf else component] = -_weight(config, component) * own
     again = models.generator(batch.known, batch.known_noise, batch.real_mask)
     error = gan_losses.reconstruction(again, batch.real)
-    models.watch(error)
+    if config.reconstruction:
+        models.watch(error)
     return losses | {"reconstruction": config.reconstruction * error}
 
 
@@ -261,8 +262,9 @@ def _scale(
                 play, models, rounds, steps=steps, frozen=("before",), stage=name, mixed_precision="no"
             )
         except (Diverged, NotFinite) as reason:
-            warnings.warn(f"{name} of a GAN diverged: {reason}; it begins again.", stacklevel=2)
             why = reason
+            if attempt + 1 < config.tries:
+                warnings.warn(f"{name} of a GAN diverged: {reason}; it begins again.", stacklevel=2)
         else:
             pyramid.generators[n].load_state_dict(generator.state_dict())
             return history, own, attempt

@@ -109,3 +109,15 @@ def test_empty_regions_give_zero_with_a_gradient():
 
 def test_the_reconstruction_is_a_mean_of_squares():
     assert reconstruction(torch.full((1, 3, 4, 5), 3.0), torch.ones(1, 3, 4, 5)) == 4
+
+
+def test_windows_outside_either_region_do_not_count_in_the_penalty():
+    """A critic that adds a pixel and its left neighbour: column 7 of 8 lies in a window outside too.
+
+    Rows 5 to 14: norms 1, 2, 2, 1 in columns 4 to 7. Everywhere else 0, which is penalised by 1.
+    """
+    bright = lambda image: image[:, :1]
+    pair = lambda image: F.pad(bright(image) + bright(image.roll(1, 3)), [-BORDER] * 4)
+    images = torch.rand(2, 1, 3, SIZE, SIZE)
+    found = gradient_penalty(pair, *images, mask_of(8), mask_of(6), HALF)
+    assert float(found.detach()) == pytest.approx((160 - 40 + 20) / 160, abs=1e-5)

@@ -15,6 +15,7 @@ from nucbook.papers.baselines.classical import foreground
 from nucbook.papers.whichpixel import gan
 from nucbook.papers.whichpixel.critics import Critics, region
 from nucbook.papers.whichpixel.gan_config import COMPONENTS, GAN, Masks
+from nucbook.papers.whichpixel.gan_losses import gap, gradient_penalty
 from nucbook.papers.whichpixel.gan_training import (
     Diverged,
     Round,
@@ -111,6 +112,15 @@ def test_each_critic_learns_from_its_own_losses_and_no_generator_does(models, ba
         for component, critic in models.critics.items():
             assert reached(critic, loss) == (component == name.removesuffix(" penalty"))
         assert not reached(models.generator, loss)
+
+
+def test_critics_compare_the_fake_in_its_mask_with_the_real_image_in_the_real_mask(models, batch):
+    losses, fake = critic_step(models, batch, TINY), painted(models, batch).detach()
+    for component, critic in models.critics.items():
+        regions = region(component, batch.masks[-1]), region(component, batch.real_mask)
+        torch.testing.assert_close(losses[component], gap(critic, fake, batch.real, *regions))
+        penalty = gradient_penalty(critic, fake, batch.real, *regions, batch.between)
+        torch.testing.assert_close(losses[f"{component} penalty"], 0.1 * penalty)
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

@@ -22,6 +22,7 @@ from skimage.morphology import disk
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from benchmarks.targets import fastest
 from nucbook import data, targets
 from nucbook.data.tissue import simulate
 from nucbook.papers.weaknucleiseg import labels
@@ -47,8 +48,10 @@ def main() -> dict[str, float]:
             "Voronoi labels": lambda: labels.voronoi_labels(points, shape),
             "features": lambda: labels.cluster_features(sample.image, points),
             "cluster labels": lambda: labels.cluster_labels(features, points),
-        }
+        },
+        ROUNDS,
     )
+    best = {name: milliseconds / 1000 for name, milliseconds in best.items()}
     together = sum(best[name] for name in ("Voronoi labels", "features", "cluster labels"))
     means = timed(lambda: KMeans(3, random_state=0).fit(features.reshape(-1, 4)))
     cleaning = EVERY * timed(lambda: clean_on_the_whole_image(found == labels.NUCLEUS, points))
@@ -81,15 +84,6 @@ def clean_on_the_whole_image(mask: np.ndarray, points: np.ndarray) -> np.ndarray
         nucleus = cv2.dilate((mask & (cells == i)).astype(np.uint8), disk(labels.GROW))
         out |= cv2.erode(ndimage.binary_fill_holes(nucleus).astype(np.uint8), disk(labels.SHRINK)) > 0
     return out
-
-
-def fastest(contenders: dict[str, Callable]) -> dict[str, float]:
-    """Best time of each, seconds; rounds take turns so that a busy machine slows all alike."""
-    best = dict.fromkeys(contenders, np.inf)
-    for _ in range(ROUNDS):
-        for name, call in contenders.items():
-            best[name] = min(best[name], timed(call))
-    return best
 
 
 def timed(call: Callable[[], Any]) -> float:

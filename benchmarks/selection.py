@@ -27,6 +27,7 @@ import torch
 from scipy.spatial.distance import pdist
 from torch import nn
 
+from benchmarks.targets import fastest
 from nucbook import data
 from nucbook.data.tissue import simulate
 from nucbook.papers.whichpixel.config import Selection
@@ -126,8 +127,11 @@ def costs(net: nn.Module, image: np.ndarray) -> dict[str, float]:
             "pass over the image": lambda: forward([whole]),
             "exact": lambda: describe(net, image, some, CONFIG.size, "exact"),
             "pass over the windows": lambda: forward(batches),
-        }
+        },
+        ROUNDS,
+        time.process_time,
     )
+    best = {name: milliseconds / 1000 for name, milliseconds in best.items()}
     return {
         "dense, s per image": best["dense"],
         "dense, × the network's pass over the image": best["dense"] / best["pass over the image"],
@@ -157,17 +161,6 @@ def agreement(samples: Sequence[Sample], config: Selection) -> dict[str, float]:
 def places(picks: Picks) -> set[tuple]:
     """Image, row and column of each pick."""
     return set(picks.picked[["image", "row", "column"]].itertuples(index=False, name=None))
-
-
-def fastest(contenders: dict[str, Callable]) -> dict[str, float]:
-    """Least processor time of each, seconds; rounds take turns so that a busy machine slows all alike."""
-    best = dict.fromkeys(contenders, np.inf)
-    for _ in range(ROUNDS):
-        for name, call in contenders.items():
-            start = time.process_time()
-            call()
-            best[name] = min(best[name], time.process_time() - start)
-    return best
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -97,8 +97,13 @@ class Pyramid(nn.Module):
 
 def build(config: GAN, shape: tuple[int, int]) -> Pyramid:
     """The pyramid of a config for a patch of `shape` px, random weights. Raises ValueError as `sizes`."""
-    widths = [config.width * 2 ** (n // config.doubling) for n in range(len(config.scales))]
+    widths = [width_at(config, n) for n in range(len(config.scales))]
     return Pyramid(widths, config.conditional, sizes(shape, config.scales)[0])
+
+
+def width_at(config: GAN, n: int) -> int:
+    """Channels of generator and critics at scale n."""
+    return config.width * 2 ** (n // config.doubling)
 
 
 def started(module: nn.Module):

@@ -242,7 +242,7 @@ def _scale(
         "critic": Turn(partial(critic_step, config=config), ["critics"], config.critic_steps, rate, adam),
         "generator": Turn(partial(generator_step, config=config), ["generator", "watch"], 1, rate, adam),
     }
-    width = config.width * 2 ** (n // config.doubling)
+    width = gan.width_at(config, n)
     why: ArithmeticError | None = None
     for attempt in range(config.tries):
         name = f"scale{n}" + (f"_{attempt}" if attempt else "")

@@ -7,7 +7,8 @@ are two things because consistency methods need views that share one geometry an
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from skimage.color import rgb_from_hed
@@ -23,7 +24,8 @@ class Geometry:
     """Random flips, rotation, scaling, shear and elastic bending of crops of `size`.
 
     Takes `Places` of a bank and returns a `Batch` with float images in [0, 1]. Where masks are known its
-    `context` is `margin` px wider on each side.
+    `context` is `margin` px wider on each side. Where nothing is scaled, sheared or bent, and turned by right
+    angles alone, crops lie on whole pixels and nothing is interpolated.
     """
 
     size: int  # px, side of the crops that come out
@@ -32,8 +34,13 @@ class Geometry:
     bend: float = 1.5  # px, standard deviation of the elastic displacement
     bend_period: int = 32  # px between independent displacements
     margin: int = 32  # px; a nucleus that reaches farther out of the crop counts as cut
+    turn: Literal["any", "right", "none"] = "any"  # angle; "right" = a multiple of 90°
+    flip: bool = True  # half of the crops
 
     def __call__(self, places: Places, generator: torch.Generator) -> Batch:
+        if self.turn != "any" and self.scale == (1.0, 1.0) and not self.shear and not self.bend:
+            half = (self.size - 1) / 2  # a centre that puts the crop on whole pixels
+            places = replace(places, centres=(places.centres - half).round() + half)
         margin = self.margin if places.bank.labelled else 0
         offsets = self._offsets(len(places), self.size + 2 * margin, generator, places.bank.device)
         return places.read(offsets, self.size)
@@ -42,8 +49,10 @@ class Geometry:
         """(B, 2, side, side): for each output pixel, where its source lies from the centre: rows, columns."""
         uniform = lambda low, high: low + (high - low) * torch.rand(count, generator=generator)
         angle = uniform(-math.pi, math.pi)
+        if self.turn != "any":
+            angle = (angle / (math.pi / 2)).round() * (math.pi / 2) * (self.turn == "right")
         zoom = torch.exp(uniform(math.log(self.scale[0]), math.log(self.scale[1])))
-        flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+        flip = torch.where((torch.rand(count, generator=generator) < 0.5) & self.flip, -1.0, 1.0)
         shear = uniform(-self.shear, self.shear)
         cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
         matrix = torch.stack(
@@ -63,6 +72,12 @@ class Geometry:
             spread = F.interpolate(spread, size=(side, coarse), mode="bicubic", align_corners=True)
             offsets += spread @ bends.to(device) @ spread.mT
         return offsets
+
+
+def unbent(size: int, turned: bool) -> Geometry:
+    """Crops as they lie in the image, or turned by right angles and flipped."""
+    turn: Literal["right", "none"] = "right" if turned else "none"
+    return Geometry(size, scale=(1.0, 1.0), shear=0.0, bend=0.0, turn=turn, flip=turned)
 
 
 @dataclass(frozen=True)

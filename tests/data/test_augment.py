@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nucbook.data.augment import Colour, Geometry
+from nucbook.data.augment import Colour, Geometry, unbent
 from nucbook.data.patches import PatchBank
 from nucbook.sample import Sample
 from nucbook.targets import boundaries, hv_maps, normalised_distance_maps
@@ -38,6 +38,23 @@ def test_labels_stay_on_their_nuclei(geometry):
     for labels in batch.instances:  # no nucleus shares an id with its mirror image
         ids, sizes = labels.unique(return_counts=True)
         assert sizes[ids > 0].max() < 2.2**2 * np.pi * 12**2
+
+
+@pytest.mark.parametrize("side", [64, 65])
+@pytest.mark.parametrize("turned", [True, False])
+def test_crops_that_are_not_bent_are_windows_of_the_image(side, turned):
+    """Turned by right angles and flipped, or as they lie; no pixel is interpolated."""
+    rows, columns = np.mgrid[:100, :120]
+    image = np.dstack([rows, columns, (7 * rows + 11 * columns) % 251]).astype(np.uint8)
+    generator = torch.Generator().manual_seed(0)
+    crops = unbent(side, turned)(PatchBank([Sample(image)]).draw(40, generator), generator).image * 255
+    assert (crops - crops.round()).abs().max() < 1e-2
+    down, right = crops[:, :, 1, 0] - crops[:, :, 0, 0], crops[:, :, 0, 1] - crops[:, :, 0, 0]
+    steps = {tuple(step.round().int().tolist()) for step in torch.cat([down[:, :2], right[:, :2]])}
+    inside = {(1, 0), (0, 1)} | ({(-1, 0), (0, -1)})  # the mirror image beyond the border goes backwards
+    assert steps <= inside | {(0, 0)}
+    along_rows = (down[:, 0].abs().round() == 1).float().mean()
+    assert (0.2 < along_rows < 0.8) if turned else (down[:, 1].abs().max() < 0.5)
 
 
 def test_scale_is_the_size_of_the_nuclei():

@@ -52,13 +52,13 @@ def parts_of(row: Row, method: Method, config: Any, profile: str, seed: int = 0,
     Labels that are a fraction ("1/8", "100%") are dealt out by `seed`: by patch where the row or the
     method works on patches, else by image. With one seed a smaller fraction lies within a larger one.
     A tenth of the images is held out for validation then (Lin et al. 2025, Sec. 4.1.1), but where the data
-    set brings a validation part of its own.
+    set brings a validation part of its own. A method that `selects` gets all labels.
     Raises MissingDataset, ValueError for labels that are no fraction, what `Split.make` and `prepare` raise.
     """
     if method.learns_from(config) == "nothing":
         return Parts([])
     name = source(row.dataset, profile)
-    fraction = fraction_of(row.labels)
+    fraction = None if method.selects(config) else fraction_of(row.labels)
     if row.split:
         how = {"labelled": 1.0 if fraction is None else fraction, **row.split}
         samples = cut_for(method, config, data.load(name, how.pop("part", "all")))

@@ -71,6 +71,8 @@ class Method:
                   used as well, "points", which masks have too, or "nothing".
     patch       : config -> px, largest side of the patches that images are cut into; None = whole images.
     reads       : config -> names of other data sets that the training reads.
+    selects     : config -> whether it chooses what is annotated: it gets all labels, however many a table's
+                  row names.
     colours     : config -> the colours that every image gets before the method sees it, in training and in
                   prediction (`nucbook.data.reinhard`); None = its own.
     """
@@ -84,6 +86,7 @@ class Method:
     learns_from: Callable[[Any], LearnsFrom] = field(default=lambda config: "masks")
     patch: Callable[[Any], int] | None = None
     reads: Callable[[Any], tuple[str, ...]] = field(default=lambda config: ())
+    selects: Callable[[Any], bool] = field(default=lambda config: False)
     colours: Callable[[Any], Colours | None] = field(default=lambda config: None)
 
 

@@ -14,6 +14,7 @@ from nucbook.measure import costs, fraction_of, parts_of, require, score
 from nucbook.method import config_of, find
 from nucbook.metrics import KEYS, evaluate_detections
 from nucbook.nuclei import Nuclei
+from nucbook.papers.whichpixel.config import Config
 from nucbook.profile import change
 from nucbook.rows import Column, Row
 from tests.data.layouts import write
@@ -99,6 +100,14 @@ def test_validation_takes_whole_images_where_the_set_has_none(tmp_path, monkeypa
     assert parts.validation
     assert not image(parts.validation) & image([*parts.labelled, *parts.unlabelled])
     assert not parts.test
+
+
+def test_a_method_that_chooses_its_labels_gets_all():
+    row, method, config = Row("row", "whichpixel", "kumar", "5%"), find("whichpixel"), Config.quick()
+    assert len(parts_of(row, method, config, "quick").labelled) == 48
+    few = parts_of(row, method, change(config, {"labels": "given"}), "quick")
+    assert len(few.labelled) == 2
+    assert len(few.unlabelled) == 46
 
 
 @pytest.mark.parametrize("labels", ["1/0", "0%", "9/8", "200%"])

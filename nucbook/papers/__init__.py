@@ -13,6 +13,7 @@ METHODS = {
     "mean_teacher": "baselines.mean_teacher",
     "self_training": "baselines.self_training",
     "weaknucleiseg": "weaknucleiseg.training",
+    "whichpixel": "whichpixel.training",
     "bass": "bass.training",
     "ircr": "ircr.training",
 }

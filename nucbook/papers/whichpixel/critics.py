@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nucbook.papers.whichpixel.config import COMPONENTS
 from nucbook.papers.whichpixel.gan import BORDER, LAYERS, started
-from nucbook.papers.whichpixel.gan_config import COMPONENTS
 
 
 class Critic(nn.Sequential):

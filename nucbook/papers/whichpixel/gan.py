@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nucbook.papers.whichpixel.gan_config import GAN
+from nucbook.papers.whichpixel.config import GAN
 from nucbook.training.prepare import randomness
 
 LAYERS = 5  # 3×3 convolutions of a generator and of a critic; Sec. IV-A

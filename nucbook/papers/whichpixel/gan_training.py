@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from nucbook.papers.whichpixel import gan, gan_losses
+from nucbook.papers.whichpixel.config import GAN
 from nucbook.papers.whichpixel.critics import Critics, region
 from nucbook.papers.whichpixel.gan import Pyramid, enlarged, image_at, mask_at, sizes
-from nucbook.papers.whichpixel.gan_config import GAN
 from nucbook.training.history import History, NotFinite
 from nucbook.training.prepare import Models, device, randomness
 from nucbook.training.stages import StageRunner, stage

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from nucbook.nuclei import Nuclei
-from nucbook.papers.whichpixel.gan_config import Masks
+from nucbook.papers.whichpixel.config import Masks
 
 DEFAULT = Masks()
 

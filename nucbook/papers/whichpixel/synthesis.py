@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 
+from nucbook.papers.whichpixel.config import GAN, Masks
 from nucbook.papers.whichpixel.gan import colours_of, sample
-from nucbook.papers.whichpixel.gan_config import GAN, Masks
 from nucbook.papers.whichpixel.gan_training import csingan, restored
 from nucbook.papers.whichpixel.masks import synthetic_masks
 from nucbook.sample import Sample
@@ -35,32 +35,46 @@ def synthetic_samples(
     Raises ValueError where no patch holds a nucleus, and as `synthetic_masks` and `csingan`;
     Diverged, OutOfTime.
     """
+    patches, drawn = masks_of(patches, masks, runner.seed)
+    lot: list[Patch] = [(patch.image, patch.label_map, own) for patch, own in zip(patches, drawn)]
+    fakes = []
+    for patch, own, made in zip(patches, lot, csingans(runner, gan, lot, processes)):
+        image, labels, wanted = own
+        colours = None if gan.conditional else colours_of(image, labels)
+        images = sample(restored(gan, made, labels.shape), wanted, gan.scales, runner.seed, colours)
+        fakes += fakes_of(patch, images, wanted)
+    return fakes
+
+
+def masks_of(
+    patches: Sequence[Sample], masks: Masks, seed: int
+) -> tuple[list[Sample], list[list[np.ndarray]]]:
+    """The patches that hold a nucleus, and the synthetic masks of each, int32 (H, W).
+
+    A warning names the others: random windows may hold none. Raises ValueError where no patch holds one, and
+    as `synthetic_masks`.
+    """
     empty = [patch.name for patch in patches if not patch.label_map.any()]
     if len(empty) == len(patches):
         raise ValueError("no patch holds a nucleus: there is nothing to make images from; choose others.")
     if empty:
-        warnings.warn(f"no images are made from {', '.join(empty)}: no nucleus there.", stacklevel=2)
-    patches = [patch for patch in patches if patch.label_map.any()]
-    lot: list[Patch] = [
-        (patch.image, patch.label_map, synthetic_masks(patch.label_map, masks, runner.seed))
-        for patch in patches
+        warnings.warn(f"no images are made from {', '.join(empty)}: no nucleus there.", stacklevel=3)
+    left = [patch for patch in patches if patch.label_map.any()]
+    return left, [synthetic_masks(patch.label_map, masks, seed) for patch in left]
+
+
+def fakes_of(patch: Sample, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[Sample]:
+    """Images uint8 (H, W, 3) that were painted for synthetic masks of a patch, as samples."""
+    return [
+        Sample(
+            image,
+            instances=mask,
+            mpp=patch.mpp,
+            name=f"{patch.name}-fake-{i}",
+            meta={**patch.meta, "synthetic": True},
+        )
+        for i, (image, mask) in enumerate(zip(images, masks))
     ]
-    fakes = []
-    for patch, own, made in zip(patches, lot, csingans(runner, gan, lot, processes)):
-        image, labels, drawn = own
-        colours = None if gan.conditional else colours_of(image, labels)
-        painted = sample(restored(gan, made, labels.shape), drawn, gan.scales, runner.seed, colours)
-        fakes += [
-            Sample(
-                fake,
-                instances=mask,
-                mpp=patch.mpp,
-                name=f"{patch.name}-fake-{i}",
-                meta={**patch.meta, "synthetic": True},
-            )
-            for i, (fake, mask) in enumerate(zip(painted, drawn))
-        ]
-    return fakes
 
 
 def csingans(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nucbook.papers.whichpixel.config import COMPONENTS
 from nucbook.papers.whichpixel.critics import Critic, Critics, inner, region
-from nucbook.papers.whichpixel.gan_config import COMPONENTS
 from nucbook.papers.whichpixel.gan_losses import gap, score
 
 SIZE = 24

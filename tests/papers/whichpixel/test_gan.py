@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nucbook.papers.whichpixel import gan
-from nucbook.papers.whichpixel.gan_config import GAN
+from nucbook.papers.whichpixel.config import GAN
 from nucbook.profile import change
 
 TINY = change(GAN.quick(), {"scales": (12, 18, 24), "iterations": (2, 2, 2), "width": 4})

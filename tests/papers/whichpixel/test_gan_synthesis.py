@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nucbook.data.tissue import simulate
-from nucbook.papers.whichpixel.gan_config import GAN, Masks
+from nucbook.papers.whichpixel.config import GAN, Masks
 from nucbook.papers.whichpixel.masks import synthetic_masks
 from nucbook.papers.whichpixel.synthesis import csingans, synthetic_samples
 from nucbook.profile import change

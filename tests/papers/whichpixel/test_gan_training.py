@@ -13,8 +13,8 @@ from torch import nn
 from nucbook.data.tissue import simulate
 from nucbook.papers.baselines.classical import foreground
 from nucbook.papers.whichpixel import gan
+from nucbook.papers.whichpixel.config import COMPONENTS, GAN, Masks
 from nucbook.papers.whichpixel.critics import Critics, region
-from nucbook.papers.whichpixel.gan_config import COMPONENTS, GAN, Masks
 from nucbook.papers.whichpixel.gan_losses import gap, gradient_penalty
 from nucbook.papers.whichpixel.gan_training import (
     Diverged,

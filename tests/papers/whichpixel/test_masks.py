@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nucbook.data.tissue import simulate
 from nucbook.nuclei import Nuclei
-from nucbook.papers.whichpixel.gan_config import Masks
+from nucbook.papers.whichpixel.config import Masks
 from nucbook.papers.whichpixel.masks import (
     Shape,
     cropped,

@@ -24,6 +24,8 @@ from tests.data.layouts import write
 
 HOVERNET = {"steps": 2, "batch": 2, "crop": 32, "patch": 32}
 MASKRCNN = {"steps": 2, "batch": 2, "crop": 48, "levels": 3, "width": 16, "box_width": 16}
+WINDOWS = {"size": 32, "stride": 16, "clusters": 2, "network": "colour", "starts": 1, "count": 1, "rounds": 1}
+GANS = {"scales": [16, 32], "iterations": [1, 1], "gan.width": 4, "translation.width": 4, "blocks": 1}
 SMALL = {
     "classical": {},
     "tissue": {"steps": 2, "batch": 2, "crop": 32, "levels": 3, "tiles": 2, "tile": 64},
@@ -31,6 +33,11 @@ SMALL = {
     "hovernet": HOVERNET,
     "maskrcnn": MASKRCNN,
     "bass": MASKRCNN | {"student_steps": 2},
+    "whichpixel": WINDOWS
+    | GANS
+    | {"translation.crop": 32, "translation.steps": 1}
+    | {f"hovernet.{name}": value for name, value in HOVERNET.items()}
+    | {f"maskrcnn.{name}": value for name, value in MASKRCNN.items()},
     "self_training": HOVERNET,
     "mean_teacher": HOVERNET,
     "ircr": HOVERNET | {"external": ["tissue"]},  # nuclei of tiny files are all alike
@@ -114,6 +121,11 @@ def test_the_papers_sizes_take_one_step(name, tmp_path):
     }
     own = {"external": ["tissue"]} if name == "ircr" else {}
     small = {"batch": 1, "init": "scratch", **steps.get(name, {"steps": 1}), **own}
+    if name == "whichpixel":  # which holds the configurations of several trainings
+        parts = [f"{part}.{field}" for part in ("hovernet", "maskrcnn") for field in ("batch", "steps")]
+        small = dict.fromkeys([*parts, "translation.steps", "count", "critic_steps", "clusters"], 1)
+        small |= {"labels": "given", "rounds": 0, "iterations": [1] * 5, "network": "colour"}
+        small |= {"hovernet.init": "scratch", "maskrcnn.init": "scratch"}
     config = change(method.config.paper("monuseg"), small)
     known = simulate("breast", 96, seed=5)  # crops go on beyond it, as its mirror images
     unknown = simulate("kidney", 96, seed=6).weaken("nothing")

@@ -30,14 +30,15 @@ from nucbook.training.crops import Draw, crops
 from nucbook.training.learn import Learned, trained
 from nucbook.training.stages import StageRunner, stage
 
-SEGMENTERS = {"maskrcnn": maskrcnn.METHOD, "hovernet": hovernet.METHOD}
 NAIVE = Colour(stain=0.0, tilt=0.0, offset=0.0)  # blur and noise, Sec. IV-A
 LEARNING = ("augmentation", "segmenter", "maskrcnn", "hovernet")  # fields of a segmentation network
 
 
 def segmenter(config: Config) -> tuple[Method, Any]:
     """The method whose network segments, and its config."""
-    return SEGMENTERS[config.segmenter], getattr(config, config.segmenter)
+    if config.segmenter == "hovernet":
+        return hovernet.METHOD, config.hovernet
+    return maskrcnn.METHOD, config.maskrcnn
 
 
 def networks(config: Config) -> dict[str, nn.Module]:

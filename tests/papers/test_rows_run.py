@@ -24,7 +24,7 @@ from tests.data.layouts import write
 
 HOVERNET = {"steps": 2, "batch": 2, "crop": 32, "patch": 32}
 MASKRCNN = {"steps": 2, "batch": 2, "crop": 48, "levels": 3, "width": 16, "box_width": 16}
-WINDOWS = {"size": 32, "stride": 16, "clusters": 2, "network": "colour", "starts": 1, "count": 1, "rounds": 1}
+WINDOWS = {"size": 32, "stride": 16, "clusters": 2, "network": "colour", "starts": 1, "count": 1}
 GANS = {"scales": [16, 32], "iterations": [1, 1], "gan.width": 4, "translation.width": 4, "blocks": 1}
 SMALL = {
     "classical": {},

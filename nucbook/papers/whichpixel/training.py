@@ -183,8 +183,8 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
 
 
 def learns_from(config: Config) -> LearnsFrom:
-    """Masks of all samples, of which chosen windows are used; or of some."""
-    return "masks" if config.labels == "selected" else "some masks"
+    """Masks of some samples; of all where windows are chosen among them, or nothing else is learnt from."""
+    return "some masks" if config.labels == "given" and config.rounds else "masks"
 
 
 def selects(config: Config) -> bool:

@@ -123,6 +123,12 @@ def test_the_whole_method_takes_own_images_as_they_are():
     assert Config.short("kumar").labels == Config.paper("kumar").labels == "selected"
 
 
+def test_images_without_outlines_are_wanted_for_pseudo_labels_alone():
+    given = change(TINY, {"labels": "given"})
+    assert training.learns_from(given) == "some masks"
+    assert training.learns_from(TINY) == training.learns_from(change(given, {"rounds": 0})) == "masks"
+
+
 def test_windows_are_as_small_and_as_few_as_the_images(samples, tmp_path):
     own = [sample.crop(0, 0, 41, 50) for sample in samples]
     config = change(TINY, {"selection.clusters": 9, "stride": 20}).selection

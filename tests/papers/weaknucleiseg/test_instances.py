@@ -50,6 +50,18 @@ def test_the_most_fragmented_cluster_goes_from_so_many_components_on(components,
     assert (found[2:18, 2:12] == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("config", "kept"), [(Config.quick(), 6), (Config.short("kumar"), 6), (Config.paper("kumar"), 1)]
+)
+def test_only_windows_of_the_paper_take_five_components_for_background(config, kept):
+    """In smaller windows three quarters of what the rule took away was nucleus."""
+    labels = np.zeros((20, 70), np.int32)
+    labels[2:18, 2:12] = 1
+    for i in range(5):
+        labels[5:12, 15 + 10 * i : 22 + 10 * i] = 2
+    assert group(block(labels), labels > 0, config).max() == kept
+
+
 def test_boundaries_that_fell_to_another_cluster_are_dropped():
     labels = np.zeros((20, 20), np.int32)
     labels[5:15, 5:15] = 1

@@ -15,10 +15,8 @@ ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 API = BOOK / "reference" / "api"
 ROOMS = ("data", "losses", "training", "tables")
-PAPERS = sorted(  # those with tables; before it has any, a package is a library and no part of the book
-    file.parent.name
-    for file in (ROOT / "nucbook" / "papers").glob("*/tables.py")
-    if file.parent.name != "baselines"
+PAPERS = sorted(  # those with a chapter of tables, a part's last; before it, a package is a library
+    file.parent.name for file in BOOK.glob("*/tables.ipynb")
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 from skimage.segmentation import relabel_sequential
 
 from nucbook.sample import Sample
@@ -14,7 +15,8 @@ def nuclei(samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:
     """The maps of labelled samples, by name one int32 (H, W) a sample, ids from 1 on.
 
     instances : their label maps.
-    whole     : bool, False in nuclei that touch the border of the image, which therefore may cut them.
+    whole     : bool, False in nuclei that touch the border of the image, or pixels that nobody annotated and
+                are not theirs: either may cut them.
     classes   : class ids, 0 where unknown; only if one is known.
     layers    : (L, H, W), label maps on which no two instances overlap; only if some do.
     """
@@ -32,6 +34,10 @@ def nuclei(samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:
         made["instances"].append(labels)
         made["layers"].append(stack[1:])
         edge = np.concatenate([labels[[0, -1]].ravel(), labels[:, [0, -1]].ravel()])
+        if sample.annotated is not None:
+            beyond = ~sample.annotated
+            reached = labels[binary_dilation(beyond, np.ones((3, 3)))]
+            edge = np.concatenate([edge, np.setdiff1d(reached, labels[beyond])])
         made["whole"].append((labels == 0) | ~np.isin(labels, edge))
     most = max(map(len, made["layers"]))
     if most > 1:

@@ -31,7 +31,8 @@ class PatchBank:
     An image goes on beyond its border as its mirror image, the border pixel twice. Mirrored
     instances have ids of their own: a nucleus that the border cuts and its mirror image are two.
 
-    Raises ValueError for no samples, samples of which only some have masks, or maps that do not fit.
+    Raises ValueError for no samples, samples of which only some have masks or that are annotated nowhere, and
+    maps that do not fit.
     """
 
     def __init__(
@@ -58,8 +59,14 @@ class PatchBank:
             layers |= nuclei(samples)
             self.ids |= {name: 1 for name in ("instances", "layers") if name in layers}
         known = [getattr(sample, "annotated", None) for sample in samples]
+        self.annotated = None  # int64, where among all pixels centres of crops may lie; None = anywhere
         if any(mask is not None for mask in known):
             layers["annotated"] = everywhere(known, samples)
+            self.annotated = torch.from_numpy(
+                np.flatnonzero(np.concatenate([m.ravel() for m in layers["annotated"]]))
+            )
+            if not len(self.annotated):
+                raise ValueError("no pixel of the samples is annotated; annotate a region of one.")
         layers["valid"] = everywhere([sample.valid for sample in samples], samples)
         # One after the other, row by row: a pixel of any sample has one place in one long tensor.
         flat = lambda arrays: np.concatenate([a.reshape(*a.shape[:-2], -1) for a in arrays], -1)
@@ -80,8 +87,15 @@ class PatchBank:
         """`count` random places for the centres of crops, anywhere in the images.
 
         As the plane is filled with mirror images, crops of any size and shape that are turned at random
-        hold every pixel equally often.
+        hold every pixel equally often. Where samples are annotated in part, centres lie in annotated pixels,
+        and crops show what is round them, too.
         """
+        if self.annotated is not None:
+            pixel = self.annotated[torch.randint(len(self.annotated), (count,), generator=generator)]
+            which = torch.searchsorted(self.first.long(), pixel, right=True) - 1
+            within, width = pixel - self.first[which], self.shapes[which, 1]
+            centres = torch.stack([within // width, within % width], 1).float()
+            return Places(self, which, centres + torch.rand(count, 2, generator=generator) - 0.5)
         which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         centres = torch.rand(count, 2, generator=generator) * self.shapes[which] - 0.5
         return Places(self, which, centres)

@@ -1,5 +1,7 @@
 """Crops over the whole image, and the grid that covers an image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -147,7 +149,41 @@ def test_a_mirrored_pixel_is_as_valid_and_annotated_as_its_source():
     assert batch.annotated.all()
 
 
+def test_centres_of_crops_lie_where_samples_are_annotated():
+    corner, strip = np.zeros((20, 30), bool), np.zeros((12, 9), bool)
+    corner[15:, 26:], strip[3, :] = True, True
+    labels = [np.zeros(mask.shape, np.int32) for mask in (corner, strip)]
+    bank = PatchBank([replace(with_labels(own), annotated=m) for own, m in zip(labels, (corner, strip))])
+    places = bank.draw(2000, torch.Generator().manual_seed(0))
+    seen = [np.zeros(mask.shape, int) for mask in (corner, strip)]
+    for which, (row, column) in zip(places.which, places.centres.round().int()):
+        seen[which][row, column] += 1
+    assert np.array_equal(seen[0] > 0, corner)
+    assert np.array_equal(seen[1] > 0, strip)
+    counts = np.concatenate([seen[0][corner], seen[1][strip]])
+    assert counts.min() > counts.mean() / 2
+    assert (places.centres - places.centres.round()).std() > 0.2  # anywhere in a pixel
+
+
+def test_samples_that_are_annotated_nowhere_are_refused():
+    labels = np.zeros((8, 8), np.int32)
+    with pytest.raises(ValueError, match="no pixel of the samples is annotated; annotate a region of one"):
+        PatchBank([replace(with_labels(labels), annotated=labels > 0)])
+
+
 # -- what a batch knows of nuclei -----------------------------------------------------------------
+
+
+def test_nuclei_that_the_border_of_an_annotated_region_cuts_are_not_whole():
+    """1 ends there, 2 lies within, 3 was outlined beyond it, 4 touches its corner."""
+    labels = np.zeros((20, 20), np.int32)
+    labels[4:8, 8:12], labels[12:15, 6:9], labels[10:13, 10:15], labels[16:18, 2:4] = 1, 2, 3, 4
+    annotated = np.zeros((20, 20), bool)
+    annotated[2:18, 4:12] = True
+    annotated[18:, :] = annotated[:, :2] = annotated[16:18, 2:4] = True
+    batch = upright(PatchBank([replace(with_labels(labels), annotated=annotated)]), (9.5, 9.5), 20)
+    cut = torch.from_numpy(np.isin(labels, (1, 4)))
+    assert torch.equal(batch.whole[0], ~cut)
 
 
 def test_nuclei_that_touch_the_border_of_their_image_are_not_whole():

@@ -159,8 +159,8 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
                 "samples have none; labels='given' learns from the outlines there are."
             )
         picks = pick(runner, config.selection, parts.labelled)
-        real = windows = cut_out(parts.labelled, picks)
-        known = annotated(parts.labelled, picks)
+        real = known = annotated(parts.labelled, picks)
+        windows = cut_out(parts.labelled, picks)
     else:
         real = known = list(parts.labelled)
         windows = [] if config.synthesis == "none" else windows_to_paint(runner, config.selection, real)

@@ -78,11 +78,14 @@ def test_outlines_beyond_the_chosen_windows_change_nothing(samples, tmp_path):
 
 def test_lots_are_real_windows_synthetic_ones_and_all_images(samples, tmp_path, monkeypatch):
     first, last = lots_of(TINY, Parts(samples), tmp_path, monkeypatch)
-    assert [len(lot) for lot in first] == [2, 4]
-    assert [len(lot) for lot in last] == [2, 4, 3]
-    assert all(sample.shape == (64, 64) for lot in first for sample in lot)
-    assert [sample.name for sample in last[2]] == [sample.name for sample in samples]
     picks = pick(runner(tmp_path), TINY.selection, samples)
+    assert {sample.name for sample in first[0]} == set(picks.picked.image)
+    for sample in first[0]:  # crops of windows show what is round them, too
+        assert np.array_equal(sample.annotated, covered(sample, picks))
+    assert [len(lot) for lot in first[1:]] == [4]
+    assert [len(lot) for lot in last[1:]] == [4, 3]
+    assert all(sample.shape == (64, 64) for sample in first[1])
+    assert [sample.name for sample in last[2]] == [sample.name for sample in samples]
     for pseudo, sample in zip(last[2], samples):
         inside = covered(sample, picks)
         assert np.array_equal(pseudo.instances[inside] > 0, sample.instances[inside] > 0)

@@ -10,6 +10,7 @@ the box threshold over 91 values from the detections of 2,000 images.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
@@ -24,7 +25,7 @@ from nucbook.papers.bass import training
 from nucbook.papers.bass.config import Config
 from nucbook.papers.bass.thresholds import box_threshold
 from nucbook.training.crops import crops
-from nucbook.training.prepare import Models, device
+from nucbook.training.prepare import accelerator_for, device, prepared
 
 STEPS, SIDE, COUNT = 8, 1000, 1000
 
@@ -83,14 +84,20 @@ def steps(profile: str, config: Config) -> dict[str, float]:
         "student": (student, partial(training.step, config=config)),
     }
     taken: dict[str, list[float]] = {name: [] for name in kinds}
-    for _ in range(STEPS + 1):
-        for name, (network, step) in kinds.items():
-            models = Models({"maskrcnn": network.to(device()).train()})
-            begun = time.perf_counter()
-            sum(step(models, batch).values()).backward()
-            if device().type == "cuda":
-                torch.cuda.synchronize()
-            taken[name].append(1000 * (time.perf_counter() - begun))
+    with ExitStack() as stack:
+        ready = {
+            name: stack.enter_context(
+                prepared({"maskrcnn": network.train()}, accelerator_for(trunk.precision), ())
+            )
+            for name, (network, _) in kinds.items()
+        }
+        for _ in range(STEPS + 1):
+            for name, (_, step) in kinds.items():
+                begun = time.perf_counter()
+                torch.stack(list(step(ready[name], batch).values())).sum().backward()
+                if device().type == "cuda":
+                    torch.cuda.synchronize()
+                taken[name].append(1000 * (time.perf_counter() - begun))
     best = {name: float(np.median(times[1:])) for name, times in taken.items()}
     threads = torch.get_num_threads()
     print(f"profile {profile}: {trunk.batch} crops of {trunk.crop}², {device().type}, {threads} threads")

@@ -27,7 +27,7 @@ from nucbook.papers.ircr.config import Config
 from nucbook.papers.ircr.matching import match_batch
 from nucbook.papers.ircr.training import fitted
 from nucbook.targets import hv_maps
-from nucbook.training.prepare import Models, device
+from nucbook.training.prepare import Models, device, precision
 
 STEPS = 12
 
@@ -103,9 +103,10 @@ def steps(name: str, config: Config, priors) -> dict[str, float]:
     models = Models(placed)
     optimiser = torch.optim.Adam(models.hovernet.parameters(), 1e-3)
     batch = draw(torch.Generator().manual_seed(0))
+    fast = precision(size.precision, device()) == "bf16"
 
     def step(compute: Callable) -> None:
-        with torch.autocast(device().type, torch.bfloat16, enabled=size.precision == "bf16"):
+        with torch.autocast(device().type, torch.bfloat16, enabled=fast):
             losses = compute(models, batch)
         sum(losses.values()).backward()
         optimiser.step()

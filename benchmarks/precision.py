@@ -15,10 +15,10 @@ from functools import partial
 
 import torch
 
-from nucbook.data.augment import Geometry
-from nucbook.data.patches import Batch, PatchBank
+from nucbook.data.batch import Batch
 from nucbook.data.tissue import simulate
 from nucbook.papers.baselines import hovernet, unet
+from nucbook.training.crops import crops
 from nucbook.training.prepare import Models, accelerator_for, device, prepared
 
 STEPS = 2
@@ -61,12 +61,8 @@ def measure(network, config) -> dict[str, float]:
 
     Of this process on a CPU, so that what else runs there counts little.
     """
-    geometry = Geometry(config.crop)
-    samples = [simulate("breast", size=geometry.source_size + 64, seed=seed) for seed in range(2)]
-    generator = torch.Generator().manual_seed(0)
-    batch = geometry(
-        PatchBank(samples, geometry.source_size, device()).draw(config.batch, generator), generator
-    )
+    samples = [simulate("breast", size=2 * config.crop, seed=seed) for seed in range(2)]
+    batch = crops(samples, config.crop, config.batch)(torch.Generator().manual_seed(0))
     compute = partial(network.step, config=config) if network is unet else network.step
     clock = time.perf_counter if device().type == "cuda" else time.process_time
     times: dict[str, list[float]] = {"no": [], "bf16": []}

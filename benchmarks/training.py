@@ -15,7 +15,7 @@ from nucbook.data.tissue import simulate
 from nucbook.papers.baselines import unet
 from nucbook.targets import normalised_distance_maps
 from nucbook.training.crops import crops
-from nucbook.training.prepare import Models, device
+from nucbook.training.prepare import Models, device, precision
 
 ROUNDS = 15
 
@@ -37,7 +37,7 @@ def measure(name: str, config: unet.Config) -> dict[str, float]:
         {key: net.to(where, memory_format=torch.channels_last) for key, net in unet.networks(config).items()}
     )
     optimiser = torch.optim.AdamW(models.unet.parameters())
-    enabled = config.precision == "bf16"
+    enabled = precision(config.precision, where) == "bf16"
 
     batch = draw(generator)
 

@@ -77,9 +77,10 @@ def accelerator_for(mixed_precision: str | None) -> Accelerator:
 def precision(asked: str | None, where: torch.device) -> str | None:
     """What a forward pass computes in on a device: "no" (float32), "bf16", "fp16", or None as it came.
 
-    asked : one of those, or "auto": bfloat16 where it is fast, and float32 elsewhere. It is fast on CUDA; on
-            a CPU without instructions for it a step took eight times as long as in float32
-            (`benchmarks/precision.py`), and CPUs with them were not measured.
+    asked : one of those, or "auto": bfloat16 on CUDA, and float32 elsewhere. On a CPU without instructions
+            for bfloat16 a step took eight times as long in it, on one with AMX half as long
+            (`benchmarks/precision.py`). There three short trainings of HoVer-Net ended below those in
+            float32, each of the three, so a CPU computes in float32 until more is known.
 
     A GPU that only emulates bfloat16 (before Ampere) gets "fp16" for "bf16", with loss scaling.
     """

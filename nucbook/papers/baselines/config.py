@@ -55,7 +55,7 @@ class UNetConfig:
     warm_up: CountOrZero = 200  # steps
     weight_decay: NotNegative = 1e-2  # of AdamW
     init: Init = "imagenet"  # weights of the encoder
-    precision: Precision = "auto"  # of the forward pass; bfloat16 where it is fast, else float32
+    precision: Precision = "auto"  # of the forward pass; bfloat16 on CUDA, else float32
     dice_weight: NotNegative = 0.5  # beside cross-entropy, weight 1
     distance_weight: NotNegative = 4.0  # squared error of the normalised distance
     threshold: Fraction = 0.5  # probability from which a pixel is nucleus
@@ -134,7 +134,7 @@ class HoVerNetConfig:
     learning_rate: Positive = 1e-4  # Adam, Sec. 4.2
     milestones: tuple[Fraction, ...] = (2 / 3,)  # of the training, after which it is a tenth, Sec. 4.2
     init: Init = "imagenet"  # weights of the encoder, Sec. 4.2
-    precision: Precision = "auto"  # of the forward passes; bfloat16 where it is fast, else float32
+    precision: Precision = "auto"  # of the forward passes; bfloat16 on CUDA, else float32
 
     @classmethod
     def paper(cls, dataset: str) -> Self:
@@ -182,7 +182,7 @@ class MaskRCNNConfig:
     warm_up: CountOrZero = 500  # steps; released code
     milestones: tuple[Fraction, ...] = (8 / 15, 11 / 15)  # of the training, each a tenth; released code
     init: Init = "imagenet"  # weights of the encoder; released code
-    precision: Precision = "auto"  # of the forward pass; bfloat16 where it is fast, else float32
+    precision: Precision = "auto"  # of the forward pass; bfloat16 on CUDA, else float32
     score: Fraction = 0.5  # from which a box is a nucleus; released code
     threshold: Fraction = 0.5  # probability from which a pixel of a box is nucleus, Sec. 3.4
 

@@ -51,7 +51,7 @@ class Config:
     ien_learning_rate: Positive = 1e-3  # Adam, Sec. 3.2
     spn_weight_decay: NotNegative = 1e-4  # released code
     schedule: Literal["constant", "cosine"] = "constant"  # of the learning rates, released code
-    precision: Precision = "auto"  # of the forward passes; bfloat16 where it is fast, else float32
+    precision: Precision = "auto"  # of the forward passes; bfloat16 on CUDA, else float32
     selection: Literal["last", "masks"] = "last"  # of weights; by AJI on full masks of validation images
     grouping: Literal["embedding", "components"] = "embedding"  # or connected components of SPN's foreground
     threshold: Fraction = 0.3  # T_0, Sec. 3.2; the rows without IEN take 0.5, released code

@@ -29,7 +29,6 @@ class Selection:
     network: Network = "resnet50"  # with ImageNet weights, Sec. III-A; lite0 where they cannot be had
     features: Literal["exact", "dense"] = "exact"  # each window through the network, or each image once
     starts: Count = 10  # of k-means, the best is kept; released code
-    seed: CountOrZero | None = None  # of the selection, in Table I 21, 100, 500, 1000; None = the run's
 
     @classmethod
     def paper(cls, dataset: str) -> Self:

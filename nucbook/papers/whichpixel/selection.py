@@ -156,7 +156,7 @@ def vectors(runner: StageRunner, config: Selection, samples: Sequence[Sample]) -
     Only the vectors of a random network depend on the seed.
     """
     network, weights = available(config.network)
-    seed = (runner.seed if config.seed is None else config.seed) if network == "random" else 0
+    seed = runner.seed if network == "random" else 0
     unseen = [sample.weaken("nothing") for sample in samples]
     return replace(runner, seed=seed).do(described, config, unseen, network, weights)
 
@@ -177,8 +177,7 @@ def pick(runner: StageRunner, config: Selection, samples: Sequence[Sample]) -> P
         raise ValueError(f"sample {twice[0]!r} stands twice among the samples; names must differ.")
     choices(unseen, config)  # refuses before a network is looked for
     kept = vectors(runner, config, unseen) if config.method in ("cps", "kmeans") else None
-    seed = runner.seed if config.seed is None else config.seed
-    made = replace(runner, seed=seed).do(selected, config, unseen, kept)
+    made = runner.do(selected, config, unseen, kept)
     image, row, column = made["corners"].T
     count = len(image)
     frame = pd.DataFrame({"image": np.array(names)[image], "row": row, "column": column})

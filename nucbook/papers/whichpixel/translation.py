@@ -9,7 +9,7 @@ dropout, which stands for noise, and CycleGAN's buffer of earlier fakes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -230,9 +230,9 @@ def translated_samples(
     """
     windows, lot = masks_of(windows, masks, runner.seed)
     synthetic = [
-        replace(window, instances=mask, nuclei=None, points=None, class_of={}, annotated=None, valid=None)
+        unpainted
         for window, own in zip(windows, lot)
-        for mask in own
+        for unpainted in fakes_of(window, [window.image] * len(own), own)
     ]
     made = runner.do(translator, config, kind, windows, synthetic)
     painter = Translator(1, 3, config.width, config.blocks)

@@ -31,6 +31,7 @@ def learn(
     averages: Mapping[str, Average | Best] | None = None,
     keep: str | None = None,
     also: Sequence[str] = (),
+    begin: Learned | None = None,
     **options: Any,
 ) -> Learned:
     """Build a network from the runner's seed, fill its encoder, train it.
@@ -40,6 +41,7 @@ def learn(
     averages : {name: Average or Best of it}; each begins as a copy of the network.
     keep     : whose weights are returned, the network's own by default.
     also     : averages whose weights are returned beside them.
+    begin    : what an earlier training of the network returned, to go on from; None = `init`.
     options  : of `fit`: steps, learning_rate, optimiser, schedule, clip, mixed_precision, …
 
     Returns {"weights": state dict, "init": the start that came about, "history": a `History` as a mapping,
@@ -48,7 +50,11 @@ def learn(
     """
     torch.manual_seed(runner.seed)
     network = build()
-    began = initialise(network.get_submodule("encoder"), init)
+    if begin is None:
+        began = initialise(network.get_submodule("encoder"), init)
+    else:
+        network.load_state_dict(begin["weights"])
+        began = begin["init"]
     averages = dict(averages or {})
     models = {name: network} | {other: copy.deepcopy(network) for other in averages}
     history = runner.fit(step, models, batches, averages=averages, **options)

@@ -90,8 +90,9 @@ def learnt(
     patches: int,
     teacher: Average | None = None,
     also: Sequence[str] = (),
+    begin: Learned | None = None,
 ) -> Learned:
-    """`training.learn` for a HoVer-Net, alone or before a `teacher` that follows it; `also` as there."""
+    """`training.learn` for a HoVer-Net, or one that a `teacher` follows; `also` and `begin` as there."""
     return learn(
         runner,
         "hovernet",
@@ -101,6 +102,7 @@ def learnt(
         init=config.init,
         averages={"teacher": teacher} if teacher else {},
         also=also,
+        begin=begin,
         steps=steps(config, patches),
         learning_rate=config.learning_rate,
         optimiser=torch.optim.Adam,

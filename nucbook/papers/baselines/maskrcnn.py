@@ -157,8 +157,9 @@ def learnt(
     batches: Callable,
     number: int,
     start: str | None,
+    begin: Learned | None = None,
 ) -> Learned:
-    """`training.learn` for a Mask R-CNN, or what is built on one, in `number` steps."""
+    """`training.learn` for a Mask R-CNN, or what is built on one, in `number` steps; `begin` as there."""
     return learn(
         runner,
         "maskrcnn",
@@ -166,6 +167,7 @@ def learnt(
         step,
         batches,
         init=config.init,
+        begin=begin,
         steps=number,
         learning_rate=rate(config),
         optimiser=optimiser(config),

@@ -160,6 +160,7 @@ class Config:
     translation: Translation = field(default_factory=Translation)
     augmentation: Literal["none", "naive", "strong"] = "naive"  # of crops; Sec. IV-A, strong: the book's
     rounds: CountOrZero = 3  # of pseudo labels, each a training; 2 to 3, Sec. III-C
+    begin: Literal["anew", "last"] = "anew"  # a round, or from the network before; either in Sec. III-C
     pseudo: CountOrZero = 600  # crops with pseudo labels in an epoch; Sec. IV-A
     segmenter: Literal["maskrcnn", "hovernet"] = "maskrcnn"  # Table IV
     maskrcnn: MaskRCNNConfig = field(default_factory=MaskRCNNConfig)

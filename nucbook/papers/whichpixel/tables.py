@@ -40,6 +40,7 @@ SYNTHESES: dict[str, Changes] = {
     "CSinGAN": {},
 }
 BARE: Changes = {"synthesis": "none", "augmentation": "none"}
+STRONG: Changes = {"augmentation": "strong"}
 FULL: Changes = {"labels": "given", "synthesis": "none", "rounds": 0}  # on all labels
 
 
@@ -135,13 +136,16 @@ READINGS: dict[str, Changes] = {
     "critics of components detached": {"detached": True},
     "no synthesis": {"synthesis": "none"},
     "no synthesis, strong augmentation": {"synthesis": "none", "augmentation": "strong"},
-    "strong augmentation": {"augmentation": "strong"},
+    "strong augmentation": STRONG,
 }
 
 
 def _readings() -> list[Row]:
     rows = [_row(name, "HoVer-Net", {**own, "rounds": 0}) for name, own in READINGS.items()]
-    return rows + [_row(f"rounds of pseudo labels = {n}", "HoVer-Net", {"rounds": n}) for n in (1, 2, 3)]
+    rows += [_row(f"rounds of pseudo labels = {n}", "HoVer-Net", {"rounds": n}) for n in (1, 2, 3)]
+    for name, own in {"from the last network": {"begin": "last"}, "strong augmentation": STRONG}.items():
+        rows.append(_row(f"rounds of pseudo labels = 2, {name}", "HoVer-Net", {"rounds": 2, **own}))
+    return rows
 
 
 TABLES = {

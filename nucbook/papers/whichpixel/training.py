@@ -114,19 +114,25 @@ def in_equal_shares(config: Any, lots: Sequence[Sequence[Sample]]) -> Callable[[
 
 @stage(*LEARNING)
 def segmented(
-    runner: StageRunner, config: Config, lots: Sequence[Sequence[Sample]], patches: int, start: str | None
+    runner: StageRunner,
+    config: Config,
+    lots: Sequence[Sequence[Sample]],
+    patches: int,
+    start: str | None,
+    begin: Learned | None = None,
 ) -> Learned:
     """The segmentation network on lots of samples with masks.
 
-    patches : of an epoch; start : names the weights that its encoder starts from.
+    patches : of an epoch; start : names the weights that its encoder starts from; begin : the network to go
+    on from instead.
     """
     _, own = segmenter(config)
     batches = in_equal_shares(config, lots)
     if config.segmenter == "hovernet":
-        return hovernet.learnt(runner, own, hovernet.step, batches, patches)
+        return hovernet.learnt(runner, own, hovernet.step, batches, patches, begin=begin)
     number = hovernet.steps(own, patches)
     build = partial(maskrcnn.build, own)
-    return maskrcnn.learnt(runner, own, build, maskrcnn.step, batches, number, start)
+    return maskrcnn.learnt(runner, own, build, maskrcnn.step, batches, number, start, begin)
 
 
 @stage("segmenter", "maskrcnn", "hovernet")
@@ -178,7 +184,8 @@ def train(runner: StageRunner, config: Config, parts: Parts) -> Trained:
             replace(sample, instances=with_truth(own, knowing.get(sample.name)))
             for sample, own in zip(unseen, labels)
         ]
-        made = runner.do(segmented, config, [*lots, pseudo], patches + config.pseudo, start)
+        begin = made if config.begin == "last" else None
+        made = runner.do(segmented, config, [*lots, pseudo], patches + config.pseudo, start, begin)
     return trained({config.segmenter: made})
 
 

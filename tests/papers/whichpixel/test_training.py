@@ -97,6 +97,30 @@ def test_each_lot_has_an_equal_share_of_a_batch(samples):
         assert len(batch) == size
 
 
+@pytest.mark.parametrize("segmenter", ["hovernet", "maskrcnn"])
+def test_a_network_goes_on_from_the_one_before(segmenter, samples, tmp_path):
+    still = {"hovernet.learning_rate": 1e-30, "maskrcnn.learning_rate": 1e-30}
+    config = change(TINY, {"segmenter": segmenter, "labels": "given", **still})
+    first = runner(tmp_path).do(training.segmented, config, [samples], 1, None)
+    other = replace(runner(tmp_path), seed=1)
+    anew, last = (other.do(training.segmented, config, [samples], 1, None, begin) for begin in (None, first))
+    kernels = [key for key, value in first["weights"].items() if value.ndim == 4]
+    same = lambda made: all(torch.equal(made["weights"][key], first["weights"][key]) for key in kernels)
+    assert (same(anew), same(last)) == (False, True)
+
+
+def test_a_round_begins_as_the_config_says(samples, tmp_path, monkeypatch):
+    begun = []
+    learnt = training.hovernet.learnt
+    monkeypatch.setattr(
+        training.hovernet, "learnt", lambda *own, begin: begun.append(begin) or learnt(*own, begin=begin)
+    )
+    for begin in ("anew", "last"):
+        config = change(TINY, {"segmenter": "hovernet", "synthesis": "none", "rounds": 2, "begin": begin})
+        training.train(runner(tmp_path / begin), config, Parts(samples))
+    assert [own is None for own in begun] == [True, True, True, False, False]  # the first two rounds are one
+
+
 @pytest.mark.parametrize("augmentation", ["none", "naive", "strong"])
 def test_naive_augmentation_moves_pixels_whole_and_keeps_stains(augmentation, samples):
     config = change(TINY, {"augmentation": augmentation})

@@ -5,6 +5,7 @@ picks, in a process of its own; `dense` beside the network's pass over the image
 over windows that were cut out before, processor time. Then how the distances between windows under one
 feature go with those under the other (Pearson's correlation over all pairs), and how many of nine picks are
 the same: on the upper left 512² px of two images, and for windows of 128 px on tiles of simulated tissue.
+Last, where the picks of the whole images lie (seed 0).
 
     python benchmarks/selection.py [images, 12]
 """
@@ -60,7 +61,7 @@ def main(images: int = 12) -> dict[str, float]:
     print(f"{images} images {height}×{width}, {network}, {weights or 'random weights'}, "
           f"{torch.get_num_threads()} threads")  # fmt: skip
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-        found = apart.submit(selection, images).result()
+        found, chosen = apart.submit(selection, images).result()
     crops = [sample.crop(0, 0, min(SIDE, height), min(SIDE, width)) for sample in samples[:IMAGES]]
     net = build(network, tensor(crops[0].image), seed=0)
     found |= costs(net, samples[0].image)
@@ -68,6 +69,7 @@ def main(images: int = 12) -> dict[str, float]:
     found |= agreement(data.load("tissue", "train")[:: 48 // TILES], Selection.quick())
     for name, value in found.items():
         print(f"| {name:<44} | {value:9.2f} |")
+    print(f"\npicked windows of {CONFIG.size} px, image, row, column: {', '.join(chosen)}")
     return found
 
 
@@ -79,15 +81,15 @@ def slides(count: int) -> list[Sample]:
         return [simulate("breast", size=1000, seed=seed) for seed in range(count)]
 
 
-def selection(images: int) -> dict[str, float]:
-    """Seconds and memory of `pick`, in a fresh process: the vectors of all windows, then Algorithm 1."""
+def selection(images: int) -> tuple[dict[str, float], list[str]]:
+    """Seconds and memory of `pick` in a fresh process, vectors first, then Algorithm 1; and its picks."""
     samples = slides(images)
     with tempfile.TemporaryDirectory() as folder:
         runner = StageRunner(folder=folder, progress=False)
         first, picks = timed(lambda: pick(runner, CONFIG, samples))
         again, _ = timed(lambda: pick(runner, Selection.short("tnbc"), samples))  # K₁ = 6, the same vectors
         kept = sum(file.stat().st_size for file in Path(folder).rglob("*.npy"))
-    return {
+    found = {
         "windows": len(picks.windows),
         "from pixels to picks, s": first,
         "again with another K₁, s": again,
@@ -95,6 +97,7 @@ def selection(images: int) -> dict[str, float]:
         "vectors on disk, MB": kept / 1e6,
         "peak memory, GB": peak(),
     }
+    return found, [f"{image} {row} {column}" for image, row, column in sorted(places(picks))]
 
 
 def peak() -> float:

@@ -53,11 +53,12 @@ class Watch(nn.Module):
 def limit_of(before: Tensor, real: Tensor) -> float:
     """What a scale's reconstruction may be off by: twice what stands before the scale is, enlarged.
 
-    It may always be off by half of the variance of the real image, for the scale before may be much better
-    than any need be: with a fifteenth of the variance, twice that was a false alarm.
+    It may always be off by the variance of the real image, as one of a flat colour is. The scale before may
+    be much better than any need be, and a window of many kinds of tissue is learnt slowly: with half of the
+    variance there were false alarms.
     """
     variance = gan_losses.reconstruction(real.mean((2, 3), keepdim=True), real)
-    return float(torch.maximum(2 * gan_losses.reconstruction(before, real), variance / 2))
+    return float(torch.maximum(2 * gan_losses.reconstruction(before, real), variance))
 
 
 @dataclass(frozen=True)

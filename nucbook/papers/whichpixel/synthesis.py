@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from joblib import Parallel, delayed
 
 from nucbook.papers.whichpixel.config import GAN, Masks
 from nucbook.papers.whichpixel.gan import colours_of, sample
-from nucbook.papers.whichpixel.gan_training import csingan, restored
+from nucbook.papers.whichpixel.gan_training import Diverged, csingan, restored
 from nucbook.papers.whichpixel.masks import synthetic_masks
 from nucbook.sample import Sample
 from nucbook.training.prepare import device
@@ -29,16 +30,19 @@ def synthetic_samples(
 
     Each patch has a GAN of its own, which is kept by the patch: runs that choose the same window share it.
     A generator that does not see the mask paints over it in the patch's two colours.
-    A patch without nuclei gives no fakes, and a warning says so: random windows may hold none.
+    A patch without nuclei gives no fakes, and a warning says so: random windows may hold none. So does one
+    whose GAN diverges.
     processes : see `csingans`.
 
-    Raises ValueError where no patch holds a nucleus, and as `synthetic_masks` and `csingan`;
-    Diverged, OutOfTime.
+    Raises ValueError where no patch holds a nucleus, and as `synthetic_masks` and `csingan`; Diverged where
+    each GAN does; OutOfTime.
     """
     patches, drawn = masks_of(patches, masks, runner.seed)
     lot: list[Patch] = [(patch.image, patch.label_map, own) for patch, own in zip(patches, drawn)]
     fakes = []
     for patch, own, made in zip(patches, lot, csingans(runner, gan, lot, processes)):
+        if made is None:
+            continue
         image, labels, wanted = own
         colours = None if gan.conditional else colours_of(image, labels)
         images = sample(restored(gan, made, labels.shape), wanted, gan.scales, runner.seed, colours)
@@ -79,18 +83,30 @@ def fakes_of(patch: Sample, images: Sequence[np.ndarray], masks: Sequence[np.nda
 
 def csingans(
     runner: StageRunner, config: GAN, patches: Sequence[Patch], processes: int = 2
-) -> list[dict[str, Any]]:
-    """What `csingan` keeps of each patch.
+) -> list[dict[str, Any] | None]:
+    """What `csingan` keeps of each patch; None where it diverged, and a warning says so.
 
     processes : that train at once on a CPU, one thread each; on a GPU they are trained one after the other.
+
+    Raises Diverged where each did.
     """
     if processes > 1 and len(patches) > 1 and device().type == "cpu":
         quiet = replace(runner, progress=False, used=[])
         Parallel(n_jobs=processes)(delayed(_alone)(quiet, config, *patch) for patch in patches)
-    return [runner.do(csingan, config, *patch) for patch in patches]
+    found: list[dict[str, Any] | None] = []
+    for number, patch in enumerate(patches, 1):
+        try:
+            found.append(runner.do(csingan, config, *patch))
+        except Diverged as reason:
+            if number == len(patches) and not any(found):
+                raise
+            warnings.warn(f"no images are made from patch {number}: {reason}", stacklevel=2)
+            found.append(None)
+    return found
 
 
 def _alone(runner: StageRunner, config: GAN, *patch: Any):
     """Train a GAN in a process of its own; its weights go to the cache."""
     torch.set_num_threads(1)
-    runner.do(csingan, config, *patch)
+    with suppress(Diverged):  # which is said where the GANs are gathered
+        runner.do(csingan, config, *patch)

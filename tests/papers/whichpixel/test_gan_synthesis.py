@@ -10,6 +10,7 @@ import torch
 
 from nucbook.data.tissue import simulate
 from nucbook.papers.whichpixel.config import GAN, Masks
+from nucbook.papers.whichpixel.gan_training import Diverged, Rounds
 from nucbook.papers.whichpixel.masks import synthetic_masks
 from nucbook.papers.whichpixel.synthesis import csingans, synthetic_samples
 from nucbook.profile import change
@@ -75,3 +76,21 @@ def test_a_patch_without_nuclei_gives_no_fakes_and_says_so(patches, tmp_path):
     assert len(made) == 3
     with pytest.raises(ValueError, match="no patch holds a nucleus: there is nothing to make images from"):
         synthetic_samples(runner(tmp_path), MASKS, GANS, [bare])
+
+
+def test_a_patch_whose_gan_diverges_gives_no_fakes_and_says_so(patches, tmp_path, monkeypatch):
+    draw, calls = Rounds.__call__, iter(range(10**6))
+
+    def drawn(self, generator):
+        if next(calls) == 0:
+            raise Diverged("off")
+        return draw(self, generator)
+
+    monkeypatch.setattr(Rounds, "__call__", drawn)
+    once = change(GANS, {"tries": 1})
+    with pytest.warns(UserWarning, match=r"no images are made from patch 1: scale 0 of a GAN diverged"):
+        made = synthetic_samples(runner(tmp_path), MASKS, once, patches, processes=1)
+    assert {fake.name.removesuffix(f"-fake-{i % 3}") for i, fake in enumerate(made)} == {patches[1].name}
+    monkeypatch.setattr(Rounds, "__call__", lambda self, generator: (_ for _ in ()).throw(Diverged("off")))
+    with pytest.raises(Diverged, match="scale 0 of a GAN diverged 1 times"):
+        synthetic_samples(runner(tmp_path / "both"), MASKS, once, patches, processes=1)

@@ -338,7 +338,7 @@ def test_a_reconstruction_may_be_twice_as_wrong_as_what_stands_before():
     real = torch.tensor([-2.0, 2.0]).repeat(3, 4)[None, :, None]  # (1, 3, 1, 8)
     assert limit_of(torch.zeros_like(real), real) == 8
     assert limit_of(real + 1.5, real) == pytest.approx(4.5)
-    assert limit_of(real + 0.1, real) == 2
+    assert limit_of(real + 0.1, real) == 4  # as a flat colour
 
 
 def test_a_scale_that_diverges_begins_again_from_the_last_good_one(patch, tmp_path, monkeypatch):
